@@ -1,0 +1,226 @@
+# The runtime image is FROM scratch: the few Debian packages that CPython needs, unpacked; the
+# locked dependencies; this project's wheel. No shell, no package manager, nothing to log in to.
+#
+#   docker build -t flask-microservice .                    the image (target `runtime`)
+#   docker build -t flask-microservice --target test .      + unit tests, run by its command
+#   docker build -t flask-microservice --target debug .     + bash, curl, ps
+#
+# There is no `# syntax=` line on purpose: the engine's own frontend builds this file, and no
+# second image has to be pulled. Keep it so that Docker 25 can read it.
+
+# A literal line, so that Dependabot can read and update it.
+FROM debian:trixie-slim@sha256:a29215f6a35e51e22adffa17f89e9d2ef06214e64a2bad10d765c46aea49f11f AS base
+
+# A pipe fails when any part of it does; apt fails when any of its lists can't be had, where its
+# own default is to go on with old ones.
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+RUN echo 'APT::Update::Error-Mode "any";' > /etc/apt/apt.conf.d/strict
+
+
+# ---- rootfs: the file system of the image, from Debian packages ---------------------------------
+FROM base AS rootfs
+WORKDIR /debs
+
+# Downloaded and verified by apt, but unpacked without being installed: no maintainer script runs,
+# so nothing brings in a shell. Every shared library that the standard library links to is here;
+# a contract test imports each of its modules.
+RUN apt-get update \
+    && chown _apt . \
+    && apt-get download \
+        base-files ca-certificates media-types netbase tzdata \
+        libc6 gcc-14-base libgcc-s1 libstdc++6 zlib1g libzstd1 liblzma5 libbz2-1.0 \
+        libssl3t64 libffi8 libsqlite3-0 libexpat1 libuuid1 \
+        libpython3.13-minimal libpython3.13-stdlib python3.13-minimal \
+    && rm -rf /var/lib/apt/lists/*
+
+# base-files comes first: it makes /bin, /lib and /lib64 links into /usr, where others would make
+# them directories. Scanners find each package's control file and checksums in status.d.
+WORKDIR /rootfs
+# A pipe does fail here, by the SHELL that the stage `base` has set.
+# hadolint ignore=DL4006
+RUN mkdir -p var/lib/dpkg/status.d \
+    && for deb in /debs/base-files_*.deb /debs/*.deb; do \
+        listing=var/lib/dpkg/status.d/$(dpkg-deb --field "$deb" Package); \
+        dpkg-deb --extract "$deb" .; \
+        dpkg-deb --field "$deb" > "$listing"; \
+        dpkg-deb --ctrl-tarfile "$deb" | tar --extract --to-stdout ./md5sums > "$listing.md5sums"; \
+    done
+
+# What no service reads goes: character sets of the C library (8 MB; Python has its own), scripts,
+# manuals, documentation other than the copyright files that licences ask for, and directories
+# that others may write to. The checksums go on listing only what is there.
+RUN rm -r usr/{games,include,src} usr/sbin/* usr/lib/*-linux-gnu/gconv usr/lib/python3.13/test \
+        usr/share/{base-files,binfmts,bug,dict,gcc,gdb,info,lintian,man,misc} \
+        etc/{ca-certificates,default,dpkg,issue,issue.net,profile.d,skel,update-motd.d} \
+        boot home root var/{backups,cache,local,lock,log,run,spool,tmp} var/lib/misc \
+    && find usr/share/doc -mindepth 2 ! -type d ! -name copyright -delete \
+    && for sums in var/lib/dpkg/status.d/*.md5sums; do \
+        while read -r sum file; do \
+            if [[ -e $file ]]; then echo "$sum  $file"; fi; \
+        done < "$sums" > /tmp/kept; \
+        cat /tmp/kept > "$sums"; \
+    done
+
+# What the packages' own scripts would have done: the certificates as one file where OpenSSL looks
+# for it, the time zone, the command `python3`, a user without rights, a /tmp that is open to all.
+RUN cat usr/share/ca-certificates/mozilla/*.crt > etc/ssl/certs/ca-certificates.crt \
+    && mkdir -p usr/lib/ssl opt/venv app \
+    && ln -s /etc/ssl/certs/ca-certificates.crt usr/lib/ssl/cert.pem \
+    && ln -s /usr/share/zoneinfo/Etc/UTC etc/localtime \
+    && ln -s /run var/run \
+    && ln -s python3.13 usr/bin/python3 \
+    && echo 'root:x:0:0:root:/:/usr/sbin/nologin' > etc/passwd \
+    && echo 'nonroot:x:65532:65532:nonroot:/:/usr/sbin/nologin' >> etc/passwd \
+    && printf 'root:x:0:\nnonroot:x:65532:\n' > etc/group \
+    && chmod 1777 tmp
+
+# Without bytecode every start compiles the standard library again, for the root is read-only.
+# `unchecked-hash` needs no file times, so builds agree. The image's own interpreter does it,
+# which also shows that the root stands on its own; -B, so that it leaves none of the usual kind
+# for what it imports meanwhile. The times are set so that a later build of
+# the same files makes the same layer.
+RUN chroot . python3 -B -m compileall -qf --invalidation-mode unchecked-hash /usr/lib/python3.13 \
+    && find . -exec touch --no-dereference --date=@0 {} +
+
+
+# ---- build: a pip that the image never sees -----------------------------------------------------
+FROM base AS build
+
+# python3-venv brings pip for virtual environments; compilers are not needed, since every locked
+# dependency has a wheel. No versions: the archive keeps the newest alone, with its security fixes.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates python3-venv \
+    && rm -rf /var/lib/apt/lists/* \
+    && python3 -m venv /pip \
+    && python3 -m venv --without-pip /opt/venv
+
+# Only what a lock names, with the hashes that it names. A company's proxy that opens TLS is
+# trusted by passing its certificates as a secret, which no layer keeps:
+# `--secret id=ca,src=/etc/ssl/certs/ca-certificates.crt`.
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ONLY_BINARY=:all: PIP_ROOT_USER_ACTION=ignore
+WORKDIR /src
+
+
+# ---- wheel: this project, built as any other Python project -------------------------------------
+FROM build AS wheel
+
+RUN --mount=type=bind,source=requirements/build.txt,target=build.txt \
+    --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=secret,id=ca \
+    PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip install --require-hashes -r build.txt
+
+COPY pyproject.toml README.md ./
+COPY src src
+RUN /pip/bin/pip wheel --no-build-isolation --no-deps --no-index --wheel-dir /wheel .
+
+
+# ---- dependencies: the locked ones, changed more rarely than the project ------------------------
+FROM build AS dependencies
+
+RUN --mount=type=bind,source=requirements/runtime.txt,target=runtime.txt \
+    --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=secret,id=ca \
+    PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip --python /opt/venv install --require-hashes --no-compile -r runtime.txt \
+    && python3 -B -m compileall -qf -j 0 --invalidation-mode unchecked-hash /opt/venv/lib \
+    && rm /opt/venv/bin/[Aa]ctivate* /opt/venv/.gitignore \
+    && find /opt/venv -exec touch --no-dereference --date=@0 {} +
+
+
+# ---- project: the files that change with every commit, as the image has them --------------------
+FROM dependencies AS project
+
+# Into a folder of its own, so that the image gets it as a layer of its own: a code change pushes
+# a few kilobytes. The dependencies are in place and locked, so none is resolved here. By its name
+# and not by its file, whose path pip would note down for all time.
+WORKDIR /project
+# A pipe does fail here, by the SHELL that the stage `base` has set.
+# hadolint ignore=DL4006
+RUN --mount=from=wheel,source=/wheel,target=/wheel \
+    /pip/bin/pip --python /opt/venv install --no-compile --no-deps --no-index \
+        --find-links /wheel --prefix /project/opt/venv "$(basename /wheel/*.whl | cut -d- -f1)"
+COPY gunicorn.conf.py .flaskenv app/
+RUN python3 -B -m compileall -qf -s /project -p / --invalidation-mode unchecked-hash /project \
+    && find . -exec touch --no-dereference --date=@0 {} +
+
+
+# ---- runtime: the image -------------------------------------------------------------------------
+FROM scratch AS runtime
+
+COPY --from=rootfs /rootfs /
+COPY --from=dependencies /opt/venv /opt/venv
+
+# Where gunicorn finds its settings file by itself. Before the project's files, so that theirs is
+# the last layer: each layer after one that changed changes as well.
+WORKDIR /app
+COPY --from=project /project /
+
+# Python prints at once: what is in a buffer when a container is killed is lost.
+ENV APP_ENV=production PATH=/opt/venv/bin:/usr/bin PYTHONUNBUFFERED=1
+
+# Numeric, for Kubernetes' runAsNonRoot can't look names up. Any other user works as well.
+USER 65532:65532
+
+# Documentation only; APP_PORT changes where the service listens.
+EXPOSE 5000
+
+# gunicorn's graceful stop. SIGQUIT, which some images use, can deadlock its threads.
+STOPSIGNAL SIGTERM
+
+# No shell and no curl: a small script, by its path, isolated (-I) and without site-packages (-S).
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --start-interval=1s --retries=3 \
+    CMD ["python3", "-IS", "/opt/venv/lib/python3.13/site-packages/app/healthcheck.py"]
+
+# The exec form makes gunicorn PID 1, so that it gets Docker's signals.
+CMD ["gunicorn"]
+
+# Last, since they change with every commit. `make image` passes them, from pyproject.toml and
+# git; what was not passed stays empty, for a wrong label is worse than none.
+ARG TITLE="" VERSION="" REVISION="" CREATED="" SOURCE="" LICENSES=""
+ENV APP_REVISION=$REVISION
+LABEL org.opencontainers.image.title=$TITLE \
+    org.opencontainers.image.version=$VERSION \
+    org.opencontainers.image.revision=$REVISION \
+    org.opencontainers.image.created=$CREATED \
+    org.opencontainers.image.source=$SOURCE \
+    org.opencontainers.image.licenses=$LICENSES
+
+
+# ---- test: the same image with the unit tests, run by its own interpreter -----------------------
+FROM build AS test-tools
+
+RUN --mount=type=bind,source=requirements/test.txt,target=test.txt \
+    --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=secret,id=ca \
+    PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip --python /opt/venv install --require-hashes --target /tools -r test.txt
+
+FROM runtime AS test
+COPY --from=test-tools /tools /tools
+COPY pyproject.toml gunicorn.conf.py ./
+COPY tests/unit tests/unit
+# Development, as on a desk: the tests set what they need themselves.
+ENV APP_ENV="" PYTHONPATH=/tools
+CMD ["python3", "-m", "pytest", "-p", "no:cacheprovider", "tests/unit"]
+
+
+# ---- debug: the same image with a shell and tools laid over it ----------------------------------
+FROM base AS debug-tools
+
+# Without versions, as in `build`.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends \
+        bash ca-certificates curl iproute2 less procps strace \
+    && rm -rf /var/lib/apt/lists/* \
+    && echo 'nonroot:x:65532:65532:nonroot:/:/bin/bash' >> /etc/passwd \
+    && echo 'nonroot:x:65532:' >> /etc/group
+
+FROM runtime AS debug
+# A whole system laid over the image is what makes it one to debug with.
+# hadolint ignore=DL3067
+COPY --from=debug-tools / /
+ENV PATH=$PATH:/usr/sbin:/bin
+
+
+# The default target is the last stage.
+FROM runtime

@@ -1,0 +1,99 @@
+# The verbs of this project. CI types the same ones: whatever it does, you can do.
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.NOTPARALLEL:
+
+# The image's name, by default the project's own. One that you name yourself is used as it is by
+# `contract` and `push`, and built by them only if there is none of that name.
+IMAGE ?= $(shell sed -n '0,/^name = "/s/^name = "\([^"]*\)".*/\1/p' pyproject.toml)
+# The port on this machine at which `make up` publishes the service.
+PORT ?= 8080
+# Any Python from 3.11 on runs the scripts and the tests.
+PYTHON ?= python3
+export IMAGE PORT
+
+NAMED := $(filter command environment,$(firstword $(origin IMAGE)))
+BIN := .venv/bin
+LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url
+
+.PHONY: help up down logs debug test lint unit image contract save push lock clean python
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+	@echo "IMAGE=name:tag names the image for every verb; it is now $(IMAGE)."
+
+up: python ## Build the service, start it hardened, wait until it is healthy, show one answer
+	@$(PYTHON) scripts/up.py
+
+down: ## Stop the service
+	@docker compose down
+
+logs: ## Show what the service prints; in a terminal, as it comes
+	@docker compose logs --no-log-prefix $$(if [[ -t 1 ]]; then echo --follow; fi)
+
+debug: python ## Open a shell beside the running service, with bash, curl, ps and strace
+	@service=$$(docker compose ps --quiet app 2>/dev/null || true); \
+	if [[ -z $$service ]]; then echo "error: the service is not running; \`make up\`" >&2; exit 1; fi; \
+	image=$$($(PYTHON) scripts/image.py build --target debug); \
+	docker run --rm --interactive $$(if [[ -t 0 ]]; then echo --tty; fi) --cap-drop ALL \
+		--pid "container:$$service" --network "container:$$service" "$$image" bash
+
+test: lint unit image contract ## Do all that CI does
+
+lint: $(BIN)/installed ## Check Dockerfiles, Python, shell scripts, workflows and the compose file
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/hadolint $$(git ls-files '*Dockerfile')
+	$(BIN)/shellcheck .ci/run
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/zizmor --offline --quiet --pedantic .github
+
+unit: $(BIN)/installed ## Run the unit tests: in the image's own Python, then in this machine's
+	@image=$$($(PYTHON) scripts/image.py build --target test); \
+	docker run --rm --read-only --tmpfs /tmp --cap-drop ALL "$$image"
+	@$(BIN)/pytest tests/unit
+
+image: python ## Build the image and print its size
+	@$(PYTHON) scripts/image.py build
+
+contract: $(BIN)/installed ## Prove the image's promises against running containers
+	@$(PYTHON) scripts/image.py $(if $(NAMED),ensure,build)
+	@$(BIN)/pytest tests/image --image "$(IMAGE)"
+
+save: python ## Keep the image in a file: make save FILE=image.tar
+	@$(PYTHON) scripts/image.py save $(FILE)
+
+push: python ## Push the image, from FILE if given: make push IMAGE=registry/name:tag
+	@$(PYTHON) scripts/image.py push $(FILE)
+
+lock: $(BIN)/installed ## Update the locks in requirements/ to the newest versions
+	$(LOCK) pyproject.toml --output-file requirements/runtime.txt
+	for group in build test dev; do \
+		$(LOCK) --group $$group --constraints requirements/runtime.txt \
+			--output-file requirements/$$group.txt; \
+	done
+
+clean: ## Remove what the other verbs made: containers, images, .venv
+	@if docker version >/dev/null 2>&1; then \
+		docker compose down --remove-orphans; \
+		$(PYTHON) scripts/image.py remove; \
+	fi
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
+
+python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "error: $(PYTHON) is not Python 3.11 or newer; name one: make PYTHON=python3.13" >&2; \
+		exit 1; }
+
+$(BIN)/installed: requirements/runtime.txt requirements/dev.txt pyproject.toml | python
+	@$(PYTHON) scripts/tools.py
+
+# Any other word.
+.DEFAULT:
+	@echo "error: there is no verb '$@'; \`make help\` lists them" >&2; exit 2

@@ -1,0 +1,81 @@
+"""Have the Dockerfile's base image at hand, or a stand-in where no registry can be reached.
+
+The stand-in is Debian's own minimal system, bootstrapped by mmdebstrap from Debian's signed
+archive. The Dockerfile stays as it is: `--build-context` puts the stand-in in the base's place.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+import tempfile
+from pathlib import Path
+
+from common import ROOT, apt_get, capture, die, may_install, on_debian, output, say, step
+
+STAND_IN = "drydock-base"  # the name of the stand-in's image
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+
+def reference() -> str:
+    """The base as the Dockerfile names it: name:tag@digest."""
+    found = re.search(
+        r"^FROM (\S+@sha256:\w{64}) AS base$", (ROOT / "Dockerfile").read_text(), re.MULTILINE
+    )
+    if not found:
+        die("Dockerfile: no line `FROM <name>:<tag>@sha256:<digest> AS base`")
+    return found[1]
+
+
+def build_options() -> list[str]:
+    """Return what `docker build` needs so that its base is there: nothing, or a stand-in."""
+    base = reference()
+    if output("docker", "image", "inspect", base) is not None:
+        return []
+    name, digest = base.split("@sha256:")
+    stand_in = f"{STAND_IN}:{name.replace(':', '-')}-{digest[:12]}"
+    if output("docker", "image", "inspect", stand_in) is None:
+        say(f"pulling the base {name} ...")
+        pulled = capture("docker", "pull", "--quiet", base)
+        if pulled.returncode == 0:
+            return []
+        reason = pulled.stderr.strip()
+        # A registry that answers and says no is a wrong digest: no stand-in may hide that.
+        if re.search(r"not found|manifest unknown|denied|unauthorized|toomanyrequests", reason):
+            die(f"the registry refuses {base}: {reason.splitlines()[0]}")
+        say("the registry can't be reached; a stand-in for the base comes from Debian's archive")
+        bootstrap(name.partition(":")[2].partition("-")[0], stand_in)
+    say(f"base: {stand_in}, a stand-in bootstrapped from Debian's archive")
+    return ["--build-context", f"{base}=docker-image://{stand_in}"]
+
+
+def bootstrap(suite: str, tag: str) -> None:
+    """Bootstrap a minimal Debian `suite` and import it into the engine as `tag`."""
+    if output("mmdebstrap", "--version") is None:
+        if not may_install():
+            die("no registry can be reached, and mmdebstrap is not installed: install it, as root")
+        if output("apt-cache", "show", "mmdebstrap") is None:
+            apt_get("reading the package lists", "update")
+        apt_get("installing mmdebstrap", "install", "mmdebstrap")
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder, "root.tar")
+        sources = Path(folder, "sources.list")
+        sources.write_text(mirrors(suite))
+        # Without addresses of this machine's own, mmdebstrap takes Debian's.
+        mirror = [str(sources)] if sources.stat().st_size else []
+        step(
+            f"bootstrapping Debian {suite} (about 15 s)",
+            ["mmdebstrap", "--variant=minbase", suite, str(root), *mirror],
+        )
+        step("importing it", ["docker", "import", "--message", "stand-in", str(root), tag])
+
+
+def mirrors(suite: str) -> str:
+    """This Debian machine's own archive addresses, security included, for another suite."""
+    if not on_debian():
+        return ""
+    own = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
+    template = "$(REPO_URI) $(RELEASE) $(COMPONENT)"
+    listed = output("apt-get", "indextargets", "--format", template, "Created-By: Packages") or ""
+    found = re.findall(rf"^(\S+) {own}(|-updates|-security) main$", listed, re.MULTILINE)
+    return "".join(f"deb [signed-by={KEYRING}] {uri} {suite}{part} main\n" for uri, part in found)

@@ -1,0 +1,108 @@
+"""What the scripts share: how they speak, how they run other programs, how they give up."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def say(message: str) -> None:
+    """Print one line of progress to standard error; standard output is for results."""
+    print(f"==> {message}", file=sys.stderr, flush=True)
+
+
+def die(message: str) -> NoReturn:
+    """End with one clear message and status 1; never with a traceback."""
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    raise SystemExit(1)
+
+
+@contextlib.contextmanager
+def entry() -> Iterator[None]:
+    """Turn Ctrl-C into one line and the customary status; wraps every script's main()."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def capture(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run a short command and keep what it prints; status 127 where it is not installed."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return subprocess.CompletedProcess(command, 127, "", f"{command[0]} is not installed")
+
+
+def output(*command: str) -> str | None:
+    """Return what the command prints on standard output, stripped; None if it fails."""
+    done = capture(*command)
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def step(title: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> None:
+    """Run a long command under one line of progress, with the seconds gone by.
+
+    Its own output is kept back, and its end shown only on failure, which ends this program
+    with one line and status 1.
+    """
+    say(f"{title} ...")
+    start = time.monotonic()
+    live = sys.stderr.isatty()
+    with tempfile.TemporaryFile("w+", errors="replace") as log:
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(env or {})},
+            )
+        except FileNotFoundError:
+            die(f"{title}: {command[0]} is not installed")
+        while True:
+            try:
+                # A terminal gets a counter, a log a sign of life now and then.
+                process.wait(1 if live else 15)
+                break
+            except subprocess.TimeoutExpired:
+                seconds = f"    {time.monotonic() - start:.0f} s"
+                print(seconds, end="\r" if live else "\n", file=sys.stderr, flush=True)
+        if process.returncode != 0:
+            log.seek(0)
+            sys.stderr.writelines(f"    {line}" for line in log.readlines()[-15:])
+            die(f"{title}: {command[0]} ended with status {process.returncode}")
+    print(f"    done in {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+
+
+def on_debian() -> bool:
+    """Whether this machine is a Debian, an Ubuntu, or one derived from them."""
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        return False
+    return bool({"debian", "ubuntu"} & {release["ID"], *release.get("ID_LIKE", "").split()})
+
+
+def may_install() -> bool:
+    """Whether packages can be installed here: a Debian or Ubuntu, as root."""
+    return os.geteuid() == 0 and on_debian()
+
+
+def apt_get(title: str, *arguments: str) -> None:
+    """Run apt-get without questions and without recommended packages."""
+    command = ("apt-get", "-y", "--no-install-recommends", *arguments)
+    step(title, command, env={"DEBIAN_FRONTEND": "noninteractive"})

@@ -1,0 +1,236 @@
+"""Build, size up and push the image.
+
+The image's name is $IMAGE. What its labels say comes from pyproject.toml and git.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import gzip
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+import tomllib
+import zlib
+from pathlib import Path
+from typing import IO
+
+import base
+import engine
+from common import ROOT, die, entry, output, say
+
+# What a failed build's output says, and what that means to the one who typed the command.
+DIAGNOSES = {
+    r"DO NOT MATCH THE HASHES": "a dependency's hash does not match its lock in requirements/: "
+    "never install it; if the lock was edited by hand, run `make lock`",
+    r"Hashes are required in|all requirements must have their versions pinned": "a lock in "
+    "requirements/ lacks a version or a hash; run `make lock`",
+    r"Temporary failure|Could not resolve|Failed to resolve|Could not connect|no such host|"
+    r"Failed to establish a new connection|Network is unreachable|i/o timeout": "no network: "
+    "Debian's or Python's package archive can't be reached from the build",
+    r"CERTIFICATE_VERIFY_FAILED": "a proxy opens TLS here: name its certificates' file in "
+    "SSL_CERT_FILE",
+}
+
+
+def name(target: str = "runtime") -> str:
+    """$IMAGE; for another target than `runtime` its tag gets the target's name as a suffix."""
+    image = os.environ.get("IMAGE", "")
+    if not re.fullmatch(r"[a-z0-9][\w./:-]*", image, re.ASCII):
+        die(f"IMAGE={image!r} is no image name; one looks like IMAGE=registry.example/name:tag")
+    if target == "runtime":
+        return image
+    return f"{image}-{target}" if ":" in image.rpartition("/")[2] else f"{image}:{target}"
+
+
+def git(*arguments: str) -> str:
+    """What git prints in this checkout; empty where there is no git or no checkout."""
+    return output("git", "-C", str(ROOT), *arguments) or ""
+
+
+def sources_time() -> int | None:
+    """When the sources were last changed, in seconds since 1970; None if nobody can know.
+
+    The commit's time or, where something is not committed, that file's: the same sources always
+    give the same image.
+    """
+    committed = git("log", "-1", "--format=%ct")
+    changed = git("ls-files", "--modified", "--others", "--exclude-standard").splitlines()
+    times = [int((ROOT / file).stat().st_mtime) for file in changed if (ROOT / file).exists()]
+    return max([int(committed), *times]) if committed else None
+
+
+def source_address() -> str:
+    """Where the sources are published, from git's remote; without the credentials it may hold."""
+    remote = git("remote", "get-url", "origin").removesuffix(".git")
+    remote = re.sub(r"^(?:ssh://)?git@([^:/]+)[:/]", r"https://\1/", remote)
+    remote = re.sub(r"^(https?://)[^/@]*@", r"\1", remote)
+    return remote if remote.startswith(("https://", "http://")) else ""
+
+
+def build_arguments() -> dict[str, str]:
+    """What the Dockerfile's ARG lines take; an unknown value is empty."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    revision = git("rev-parse", "--verify", "HEAD")
+    changed = git("status", "--porcelain")
+    seconds = sources_time()
+    arguments = {
+        "TITLE": project["name"],
+        "VERSION": project["version"],
+        "LICENSES": project["license"],
+        "REVISION": revision + ("-dirty" if revision and changed else ""),
+        "SOURCE": source_address(),
+    }
+    if seconds is not None:
+        created = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+        arguments["CREATED"] = created.isoformat().replace("+00:00", "Z")
+        # BuildKit's own: the times in the image's history, so that two builds agree.
+        arguments["SOURCE_DATE_EPOCH"] = str(seconds)
+    return arguments
+
+
+def build(target: str) -> None:
+    """Build `target` as the image $IMAGE, showing one line for each step that does work."""
+    engine.main()
+    options = base.build_options()
+    for key, value in build_arguments().items():
+        options += ["--build-arg", f"{key}={value}"]
+    if bundle := os.environ.get("SSL_CERT_FILE"):
+        options += ["--secret", f"id=ca,src={bundle}"]
+    say(f"building {name(target)} ...")
+    command = ["docker", "buildx", "build", "--load", "--progress=plain", "--provenance=false"]
+    command += ["--target", target, "--tag", name(target), *options, str(ROOT)]
+    log: list[str] = []
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        assert process.stdout is not None
+        show_progress(process.stdout, log)
+    if process.returncode != 0:
+        sys.stderr.writelines(f"    {line}" for line in log[-25:])
+        text = "".join(log)
+        for pattern, meaning in DIAGNOSES.items():
+            if re.search(pattern, text):
+                die(meaning)
+        die(f"the build of {name(target)} failed; the end of its output is above")
+
+
+def show_progress(lines: IO[str], log: list[str]) -> None:
+    """Show the title of each step that is not cached, when it starts to print or ends."""
+    titles: dict[str, str] = {}
+    for line in lines:
+        log.append(line)
+        number, _, text = line.partition(" ")
+        if text.startswith("[") and not text.startswith(("[internal]", "[context")):
+            titles[number] = " ".join(text.split())
+        elif text.startswith("CACHED"):
+            titles.pop(number, None)
+        elif title := titles.pop(number, None):
+            print(f"    {title[:96]}", file=sys.stderr, flush=True)
+
+
+def sizes(image: str) -> list[tuple[int, int]]:
+    """The image's layers, as (compressed, unpacked) bytes each."""
+    layers = []
+    with tempfile.TemporaryFile() as file:
+        subprocess.run(["docker", "save", image], stdout=file, check=True)
+        file.seek(0)
+        with tarfile.open(fileobj=file) as archive:
+            manifest = archive.extractfile("manifest.json")
+            assert manifest is not None
+            for layer in json.load(manifest)[0]["Layers"]:
+                blob = archive.extractfile(layer)
+                assert blob is not None
+                data = blob.read()
+                # One kind of image store keeps layers compressed, the other does not.
+                if data[:2] == b"\x1f\x8b":
+                    compressed, data = len(data), zlib.decompress(data, 31)
+                else:
+                    compressed = len(gzip.compress(data, 6))
+                layers.append((compressed, len(data)))
+    return layers
+
+
+def report() -> None:
+    """Print the image's size, as a registry stores it and as a host unpacks it."""
+    layers = sizes(name())
+    compressed, unpacked = (sum(column) / 1e6 for column in zip(*layers, strict=True))
+    project = layers[-1][0] / 1e3
+    print(
+        f"{name()}: {compressed:.1f} MB compressed, {unpacked:.1f} MB unpacked,"
+        f" of which a code change replaces {project:.0f} kB"
+    )
+
+
+def ensure() -> None:
+    """Build the image unless one of this name is here already."""
+    if output("docker", "image", "inspect", name()) is None:
+        build("runtime")
+
+
+def save(file: Path) -> None:
+    """Keep the image in a file, as `docker load` reads it."""
+    if output("docker", "save", "--output", str(file), name()) is None:
+        die(f"{name()} was not saved to {file}; is it built, and can the file be written?")
+    say(f"saved {name()} to {file}")
+
+
+def push(file: Path | None) -> None:
+    """Push the image and print the digest that it is pulled by; `file` is one that `save` made."""
+    engine.main()
+    if file is None:
+        ensure()
+    else:
+        loaded = output("docker", "load", "--quiet", "--input", str(file))
+        if loaded is None:
+            die(f"{file} holds no image that can be loaded")
+        output("docker", "tag", loaded.partition(": ")[2], name())
+    if subprocess.run(["docker", "push", name()], check=False).returncode != 0:
+        die(f"{name()} was not pushed; is IMAGE=registry/name:tag right, and are you logged in?")
+
+
+def remove() -> None:
+    """Remove the images that `build` made, and the stand-in for their base."""
+    stand_ins = output("docker", "image", "ls", "--quiet", base.STAND_IN) or ""
+    for image in (name(), name("test"), name("debug"), *stand_ins.split()):
+        if output("docker", "image", "inspect", image) is not None:
+            output("docker", "image", "rm", "--force", image)
+            say(f"removed the image {image}")
+
+
+def main() -> None:
+    """Do what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    targets = ("runtime", "test", "debug")
+    verbs.add_parser("build").add_argument("--target", default="runtime", choices=targets)
+    verbs.add_parser("ensure")
+    verbs.add_parser("save").add_argument("file", type=Path)
+    verbs.add_parser("push").add_argument("file", type=Path, nargs="?")
+    verbs.add_parser("remove")
+    arguments = parser.parse_args()
+    if arguments.verb == "build":
+        build(arguments.target)
+        if arguments.target == "runtime":
+            report()
+        else:
+            print(name(arguments.target))
+    elif arguments.verb == "ensure":
+        engine.main()
+        ensure()
+    elif arguments.verb == "save":
+        save(arguments.file)
+    elif arguments.verb == "push":
+        push(arguments.file)
+    else:
+        remove()
+
+
+if __name__ == "__main__":
+    with entry():
+        main()

@@ -1,0 +1,27 @@
+"""The service: an application factory, so that tests and servers each build their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from app.settings import Settings
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Build the application from `settings`, by default from the environment.
+
+    Raises:
+        SystemExit: with one clear line for each bad variable in the environment.
+
+    """
+    # Imported here, so that `app.healthcheck` and `app.settings` do not pay for Flask.
+    from app.factory import build
+    from app.settings import Settings, SettingsError
+
+    try:
+        return build(settings or Settings.load())
+    except SettingsError as error:
+        raise SystemExit(f"error: {error}") from None

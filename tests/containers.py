@@ -1,0 +1,112 @@
+"""A thin hold on the docker command line, as a user types it: no mocks, no SDK in between."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import socket
+import subprocess
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import urllib3
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# What production runs with; compose.yaml says the same.
+HARDENED = (
+    *("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"),
+    *("--security-opt", "no-new-privileges", "--pids-limit", "64", "--memory", "256m"),
+)
+
+
+def docker(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a docker command, 5 minutes at the most, and keep what it prints."""
+    done = subprocess.run(
+        ["docker", *arguments], capture_output=True, text=True, check=False, timeout=300
+    )
+    if check and done.returncode != 0:
+        raise AssertionError(f"docker {' '.join(arguments)}: {done.stderr}")
+    return done
+
+
+def inspect(thing: str) -> dict[str, Any]:
+    """What the engine knows of an image or a container."""
+    found: dict[str, Any] = json.loads(docker("inspect", thing).stdout)[0]
+    return found
+
+
+def unique(kind: str) -> str:
+    """A name that nothing else on this engine has."""
+    return f"contract-{kind}-{uuid.uuid4().hex[:12]}"
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def eventually(condition: Callable[[], Any], within: float, what: str) -> Any:
+    """Wait until `condition()` is true, `within` seconds at the most; return what it gave."""
+    deadline = time.monotonic() + within
+    while not (result := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within} s: {what}")
+        time.sleep(0.1)
+    return result
+
+
+@dataclasses.dataclass
+class Container:
+    """A started container."""
+
+    name: str
+    port: int  # on this machine, where the container's own is published
+
+    def health(self) -> str:
+        """Docker's word for its health."""
+        status: str = inspect(self.name)["State"]["Health"]["Status"]
+        return status
+
+    def wait_until_healthy(self) -> Container:
+        def settled() -> str | None:
+            state = inspect(self.name)["State"]
+            if not state["Running"]:
+                raise AssertionError(f"it ended with {state['ExitCode']}: {self.logs()}")
+            return "yes" if state["Health"]["Status"] == "healthy" else None
+
+        eventually(settled, 60, "healthy")
+        return self
+
+    def get(self, path: str, method: str = "GET", **options: Any) -> urllib3.BaseHTTPResponse:
+        options = {"retries": False, "timeout": 10} | options
+        return urllib3.request(method, f"http://127.0.0.1:{self.port}{path}", **options)
+
+    def python(self, code: str) -> str:
+        """Run Python in the container, as its user, and return what it prints."""
+        return docker("exec", self.name, "python3", "-c", code).stdout
+
+    def logs(self) -> str:
+        """What it has printed so far, both streams."""
+        done = docker("logs", self.name)
+        return done.stdout + done.stderr
+
+
+@contextlib.contextmanager
+def started(image: str, *options: str, command: tuple[str, ...] = ()) -> Iterator[Container]:
+    """Start a container, published on a free port; remove it and its volumes in the end."""
+    port = free_port()
+    container = Container(unique("run"), port)
+    # `--publish` to the port that APP_PORT names, wherever that came from.
+    inside = next((o.partition("=")[2] for o in options if o.startswith("APP_PORT=")), "5000")
+    publish = ("--publish", f"127.0.0.1:{port}:{inside}")
+    try:
+        docker("run", "--detach", "--name", container.name, *publish, *options, image, *command)
+        yield container
+    finally:
+        docker("rm", "--force", "--volumes", container.name, check=False)

@@ -1,0 +1,79 @@
+"""The contract of the image: `pytest tests/image --image NAME`, for any image of a fork."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from containers import HARDENED, Container, docker, inspect, started, unique
+from rootfs import Root
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    default = os.environ.get("IMAGE")
+    parser.addoption("--image", default=default, help="the image to prove (default: $IMAGE)")
+
+
+@pytest.fixture(scope="session")
+def image(request: pytest.FixtureRequest) -> str:
+    name: str | None = request.config.getoption("--image")
+    if not name:
+        pytest.exit("name an image: pytest tests/image --image NAME", returncode=2)
+    if docker("image", "inspect", name, check=False).returncode != 0:
+        pytest.exit(f"there is no image {name} here; `make image` builds one", returncode=2)
+    return name
+
+
+@pytest.fixture(scope="session")
+def config(image: str) -> dict[str, Any]:
+    """The image's configuration, as `docker inspect` shows it."""
+    found: dict[str, Any] = inspect(image)["Config"]
+    return found
+
+
+@pytest.fixture(scope="session")
+def root(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
+    file = tmp_path_factory.mktemp("root") / "root.tar"
+    name = unique("export")
+    docker("create", "--name", name, image)
+    try:
+        with file.open("wb") as stream:
+            subprocess.run(["docker", "export", name], stdout=stream, check=True)
+    finally:
+        docker("rm", "--volumes", name)
+    found = Root(file)
+    # Files that the engine itself lays into every container.
+    for path in ("/.dockerenv", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/etc/mtab"):
+        found.members.pop(path, None)
+    for path in list(found.members):
+        if path.startswith(("/dev/", "/proc/", "/sys/")):
+            del found.members[path]
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def service(image: str) -> Iterator[Container]:
+    """One healthy container, run as production runs it; for tests that leave it as it was."""
+    with started(image, *HARDENED) as container:
+        yield container.wait_until_healthy()
+
+
+@pytest.fixture
+def run(image: str, request: pytest.FixtureRequest) -> Callable[..., Container]:
+    """Start a container of the test's own, hardened, with further options."""
+
+    def start(*options: str, command: tuple[str, ...] = ()) -> Container:
+        manager = started(image, *HARDENED, *options, command=command)
+        container = manager.__enter__()
+        request.addfinalizer(lambda: manager.__exit__(None, None, None))
+        return container
+
+    return start
