@@ -39,13 +39,16 @@ DIAGNOSES = {
 
 
 def name(target: str = "runtime") -> str:
-    """$IMAGE; for another target than `runtime` its tag gets the target's name as a suffix."""
+    """$IMAGE with its tag; for another target than `runtime` that gets the target as a suffix.
+
+    Always with a tag: without one, `docker save` takes all the tags there are.
+    """
     image = os.environ.get("IMAGE", "")
     if not re.fullmatch(r"[a-z0-9][\w./:-]*", image, re.ASCII):
         die(f"IMAGE={image!r} is no image name; one looks like IMAGE=registry.example/name:tag")
-    if target == "runtime":
-        return image
-    return f"{image}-{target}" if ":" in image.rpartition("/")[2] else f"{image}:{target}"
+    if ":" not in image.rpartition("/")[2]:
+        image += ":latest"
+    return image if target == "runtime" else f"{image}-{target}"
 
 
 def git(*arguments: str) -> str:
@@ -123,14 +126,18 @@ def build(target: str) -> None:
 def show_progress(lines: IO[str], log: list[str]) -> None:
     """Show the title of each step that is not cached, when it starts to print or ends."""
     titles: dict[str, str] = {}
+    shown: set[str] = set()
     for line in lines:
         log.append(line)
         number, _, text = line.partition(" ")
+        if number in shown:
+            continue
         if text.startswith("[") and not text.startswith(("[internal]", "[context")):
             titles[number] = " ".join(text.split())
         elif text.startswith("CACHED"):
             titles.pop(number, None)
-        elif title := titles.pop(number, None):
+        elif title := titles.get(number):
+            shown.add(number)
             print(f"    {title[:96]}", file=sys.stderr, flush=True)
 
 
@@ -189,7 +196,7 @@ def push(file: Path | None) -> None:
         loaded = output("docker", "load", "--quiet", "--input", str(file))
         if loaded is None:
             die(f"{file} holds no image that can be loaded")
-        output("docker", "tag", loaded.partition(": ")[2], name())
+        output("docker", "tag", loaded.rpartition(": ")[2], name())
     if subprocess.run(["docker", "push", name()], check=False).returncode != 0:
         die(f"{name()} was not pushed; is IMAGE=registry/name:tag right, and are you logged in?")
 

@@ -26,6 +26,8 @@ def image(request: pytest.FixtureRequest) -> str:
     name: str | None = request.config.getoption("--image")
     if not name:
         pytest.exit("name an image: pytest tests/image --image NAME", returncode=2)
+    if ":" not in name.rpartition("/")[2]:
+        name += ":latest"  # without a tag, `docker save` takes all the tags there are
     if docker("image", "inspect", name, check=False).returncode != 0:
         pytest.exit(f"there is no image {name} here; `make image` builds one", returncode=2)
     return name

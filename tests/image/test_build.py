@@ -57,7 +57,7 @@ def checkout(tmp_path: Path) -> Path:
 @pytest.fixture
 def name() -> Iterator[str]:
     """The name of an image that is removed after the test."""
-    image = unique("image")
+    image = unique("image") + ":latest"
     yield image
     docker("image", "rm", "--force", image, check=False)
 
@@ -100,11 +100,12 @@ def test_what_the_allow_list_does_not_name_never_reaches_the_build(
     probe = checkout / "probe.Dockerfile"
     probe.write_text("FROM scratch\nCOPY . /\n")
     docker("build", "--quiet", "--tag", name, "--file", str(probe), str(checkout))
-    docker("create", "--name", name, name, "x")
+    container = unique("context")
+    docker("create", "--name", container, name, "x")
     try:
-        docker("export", "--output", str(checkout.parent / "context.tar"), name)
+        docker("export", "--output", str(checkout.parent / "context.tar"), container)
     finally:
-        docker("rm", name)
+        docker("rm", container)
     with tarfile.open(checkout.parent / "context.tar") as context:
         listing = context.getnames()
     assert "src/app/hello.py" in listing
