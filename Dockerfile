@@ -62,9 +62,10 @@ RUN rm -r usr/{games,include,src} usr/sbin/* usr/lib/*-linux-gnu/gconv usr/lib/p
     done
 
 # What the packages' own scripts would have done: the certificates as one file where OpenSSL looks
-# for it, the time zone, the command `python3`, a user without rights, a /tmp that is open to all.
+# for it, the time zone, the command `python3`, a user without rights. /tmp and /data are open to all, and
+# sticky: whatever user the service runs as, it can write there and not touch another's files.
 RUN cat usr/share/ca-certificates/mozilla/*.crt > etc/ssl/certs/ca-certificates.crt \
-    && mkdir -p usr/lib/ssl opt/venv app \
+    && mkdir -p usr/lib/ssl opt/venv app data \
     && ln -s /etc/ssl/certs/ca-certificates.crt usr/lib/ssl/cert.pem \
     && ln -s /usr/share/zoneinfo/Etc/UTC etc/localtime \
     && ln -s /run var/run \
@@ -72,7 +73,7 @@ RUN cat usr/share/ca-certificates/mozilla/*.crt > etc/ssl/certs/ca-certificates.
     && echo 'root:x:0:0:root:/:/usr/sbin/nologin' > etc/passwd \
     && echo 'nonroot:x:65532:65532:nonroot:/:/usr/sbin/nologin' >> etc/passwd \
     && printf 'root:x:0:\nnonroot:x:65532:\n' > etc/group \
-    && chmod 1777 tmp
+    && chmod 1777 tmp data
 
 # Without bytecode every start compiles the standard library again, for the root is read-only.
 # `unchecked-hash` needs no file times, so builds agree. The image's own interpreter does it,
@@ -156,13 +157,17 @@ WORKDIR /app
 COPY --from=project /project /
 
 # Python prints at once: what is in a buffer when a container is killed is lost.
-ENV APP_ENV=production PATH=/opt/venv/bin:/usr/bin PYTHONUNBUFFERED=1
+ENV APP_ENV=production DATA_DIR=/data PATH=/opt/venv/bin:/usr/bin PYTHONUNBUFFERED=1
+
+# The embedded database, where no DATABASE_URL is set: writable on a read-only root as well, and
+# as a volume of its own not a part of the container's throw-away layer.
+VOLUME /data
 
 # Numeric, for Kubernetes' runAsNonRoot can't look names up. Any other user works as well.
 USER 65532:65532
 
-# Documentation only; APP_PORT changes where the service listens.
-EXPOSE 5000
+# Documentation only: the service and its metrics. APP_PORT and METRICS_PORT change them.
+EXPOSE 5000 9464
 
 # gunicorn's graceful stop. SIGQUIT, which some images use, can deadlock its threads.
 STOPSIGNAL SIGTERM
@@ -199,7 +204,7 @@ COPY --from=test-tools /tools /tools
 COPY pyproject.toml gunicorn.conf.py ./
 COPY tests/unit tests/unit
 # Development, as on a desk: the tests set what they need themselves.
-ENV APP_ENV="" PYTHONPATH=/tools
+ENV APP_ENV="" COVERAGE_FILE=/tmp/coverage PYTHONPATH=/tools
 CMD ["python3", "-m", "pytest", "-p", "no:cacheprovider", "tests/unit"]
 
 

@@ -54,9 +54,9 @@ lint: $(BIN)/installed ## Check Dockerfiles, Python, shell scripts, workflows an
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/zizmor --offline --quiet --pedantic .github
 
-unit: $(BIN)/installed ## Run the unit tests: in the image's own Python, then in this machine's
-	@image=$$($(PYTHON) scripts/image.py build --target test); \
-	docker run --rm --read-only --tmpfs /tmp --cap-drop ALL "$$image"
+unit: $(BIN)/installed ## Run the unit tests in the image, on SQLite and PostgreSQL, and on this machine
+	@$(PYTHON) scripts/image.py build --target test
+	@PYTHONPATH=tests $(BIN)/python scripts/unit.py
 	@$(BIN)/pytest tests/unit
 
 image: python ## Build the image and print its size

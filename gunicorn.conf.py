@@ -6,7 +6,15 @@ checks each. https://docs.gunicorn.org/en/stable/settings.html
 
 import socket
 import sys
+from pathlib import Path
 
+from app.server import (  # noqa: F401 (hooks, which gunicorn finds by their names)
+    ServerLogger,
+    child_exit,
+    post_fork,
+    pre_fork,
+    use_metrics_directory,
+)
 from app.settings import Settings, SettingsError
 
 try:
@@ -16,41 +24,52 @@ except SettingsError as error:
     sys.exit(f"error: {error}")
 
 wsgi_app = "app:create_app()"
-bind = f"0.0.0.0:{_settings.app_port}"
+_ports = [port for port in (_settings.app_port, _settings.metrics_port) if port]
+bind = [f"0.0.0.0:{port}" for port in _ports]
 
 # Threads let a worker serve others while one request waits; processes use the cores.
 worker_class = "gthread"
 workers = _settings.web_concurrency
-threads = 4
+threads = _settings.web_threads
 
 # Load the application once, before the workers are forked: they share its memory, and what
 # can't be loaded ends the container at once with its reason.
 preload_app = True
 
+# A leak in any library is bounded: a worker is replaced after so many requests, give or take,
+# so that not all are at the same time. 0 turns it off.
+max_requests = _settings.web_max_requests
+max_requests_jitter = _settings.web_max_requests // 10
+
 # Docker sends SIGKILL 10 seconds after SIGTERM: be done well before.
 graceful_timeout = 6
 
 # The heartbeat is a file: in memory, for the root is read-only and a disk can stall.
-worker_tmp_dir = "/dev/shm"  # noqa: S108 (a private tmpfs in every container)
+worker_tmp_dir = "/dev/shm"
 
 # On by default, and a file under $HOME, which a read-only root does not have.
 control_socket_disable = True
 
-# `docker logs` shows both: access on standard output, the server's own on standard error.
+# `docker logs` shows all: requests, gunicorn's messages, the application's.
 accesslog = "-"
+logger_class = ServerLogger
 
-# A client must not set the path prefix that links are built with.
+# Behind a trusted proxy the scheme is that of the client's connection to it; whose address
+# counts is up to the application. No proxy sets the path prefix that links are built with.
+forwarded_allow_ips = ",".join(str(network) for network in _settings.trusted_proxies)
 forwarder_headers = ""
+
+if _settings.metrics_port:
+    use_metrics_directory(Path(worker_tmp_dir, f"metrics-{_settings.app_port}"))
 
 
 def on_starting(_server: object) -> None:
-    """End with one line if the port can't be had: gunicorn tries six times over and says less."""
-    with socket.socket() as probe:
-        # As gunicorn itself binds; without it a restart would wait for old connections to go.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("0.0.0.0", _settings.app_port))
-        except OSError as error:
-            sys.exit(
-                f"error: APP_PORT={_settings.app_port}: {error.strerror}. Choose another port."
-            )
+    """End with one line if a port can't be had: gunicorn tries six times over and says less."""
+    for name, port in zip(("APP_PORT", "METRICS_PORT"), _ports, strict=False):
+        with socket.socket() as probe:
+            # As gunicorn itself binds; without it a restart would wait for old connections to go.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("0.0.0.0", port))
+            except OSError as error:
+                sys.exit(f"error: {name}={port}: {error.strerror}. Choose another port.")

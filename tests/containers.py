@@ -9,9 +9,12 @@ import socket
 import subprocess
 import time
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import urllib3
+
+import base
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,6 +98,34 @@ class Container:
         """What it has printed so far, both streams."""
         done = docker("logs", self.name)
         return done.stdout + done.stderr
+
+
+@contextlib.contextmanager
+def network() -> Iterator[str]:
+    """A network of the test's own, on which containers find each other by name."""
+    name = unique("network")
+    docker("network", "create", name)
+    try:
+        yield name
+    finally:
+        docker("network", "rm", name, check=False)
+
+
+@contextlib.contextmanager
+def postgres(on: str) -> Iterator[tuple[str, str]]:
+    """A PostgreSQL server on the network `on`, with an empty database: its name, its address."""
+    image = "drydock-postgres"
+    file = Path(__file__).with_name("postgres.Dockerfile")
+    options = base.build_options()
+    docker("build", "--quiet", "--tag", image, "--file", str(file), *options, str(file.parent))
+    name = unique("postgres")
+    try:
+        docker("run", "--detach", "--name", name, "--network", on, image)
+        ready = ("exec", name, "pg_isready", "--quiet", "--host", "127.0.0.1")
+        eventually(lambda: docker(*ready, check=False).returncode == 0, 60, "PostgreSQL is ready")
+        yield name, f"postgresql://app:app@{name}/app"
+    finally:
+        docker("rm", "--force", "--volumes", name, check=False)
 
 
 @contextlib.contextmanager

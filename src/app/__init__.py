@@ -14,14 +14,15 @@ def create_app(settings: Settings | None = None) -> Flask:
     """Build the application from `settings`, by default from the environment.
 
     Raises:
-        SystemExit: with one clear line for each bad variable in the environment.
+        SystemExit: with one clear line for each thing that is wrong with the environment.
 
     """
-    # Imported here, so that `app.healthcheck` and `app.settings` do not pay for Flask.
+    # Imported here, so that `app.healthcheck` and the command line's help do not pay for it.
+    from app.database import DatabaseError
     from app.factory import build
     from app.settings import Settings, SettingsError
 
     try:
         return build(settings or Settings.load())
-    except SettingsError as error:
+    except (SettingsError, DatabaseError) as error:
         raise SystemExit(f"error: {error}") from None

@@ -7,7 +7,6 @@ import os
 import click
 
 from app import healthcheck
-from app.settings import Settings, SettingsError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,12 +22,28 @@ def serve() -> None:
 
 
 @main.command()
+def migrate() -> None:
+    """Bring the database to the newest revision."""
+    from app.database import DatabaseError
+    from app.database import migrate as bring_up_to_date
+    from app.settings import Settings, SettingsError
+
+    try:
+        applied = bring_up_to_date(Settings.load())
+    except (SettingsError, DatabaseError) as error:
+        raise SystemExit(f"error: {error}") from None
+    click.echo(f"applied {', '.join(applied)}" if applied else "nothing to do")
+
+
+@main.command()
 def settings() -> None:
-    """Show the settings in effect."""
+    """Show the settings in effect; secrets are masked."""
+    from app.settings import Settings, SettingsError
+
     try:
         loaded = Settings.load()
     except SettingsError as error:
-        raise click.ClickException(str(error)) from None
+        raise SystemExit(f"error: {error}") from None
     for name, value in loaded.effective():
         click.echo(f"{name}={value}")
 

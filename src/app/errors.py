@@ -2,29 +2,69 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Any
 
-from flask import json
-from werkzeug.exceptions import HTTPException, InternalServerError
+from flask import json, request
+from marshmallow import Schema, fields
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnavailable
 
 if TYPE_CHECKING:
     from flask import Flask
     from werkzeug.wrappers import Response
 
+CONTENT_TYPE = "application/problem+json"
+RETRY_AFTER = 5  # seconds
+
+log = logging.getLogger(__name__)
+
+
+class Problem(Schema):
+    """A problem document, for the API's description."""
+
+    type = fields.String(required=True, metadata={"description": "`about:blank`: see `status`."})
+    title = fields.String(required=True)
+    status = fields.Integer(required=True)
+    detail = fields.String(required=True)
+    request_id = fields.String(required=True, metadata={"description": "As in the logs."})
+    errors = fields.Dict(metadata={"description": "What is wrong with each part of the request."})
+
 
 def init_app(app: Flask) -> None:
     """Answer every error of the application with a problem document."""
     app.register_error_handler(HTTPException, problem)
+    for kind in (OperationalError, InterfaceError, PoolTimeout):
+        app.register_error_handler(kind, database_unavailable)
 
 
 def problem(error: HTTPException) -> Response:
-    """Turn an HTTP error into `application/problem+json`, keeping headers such as Allow."""
+    """Turn an HTTP error into a problem document, keeping headers such as Allow."""
     if isinstance(error, InternalServerError):
-        # What went wrong is in the log, with its trace; werkzeug's text is for browsers.
+        # What went wrong is in the log, with its trace, under the request's id.
         error = InternalServerError("The service failed to answer this request.")
     response = error.get_response()
-    if error.code is not None and error.code >= 400:
-        document = {"status": error.code, "title": error.name, "detail": error.description}
-        response.set_data(json.dumps(document) + "\n")
-        response.content_type = "application/problem+json"
+    if error.code is None or error.code < 400:  # a redirect
+        return response
+    document: dict[str, Any] = {
+        "type": "about:blank",
+        "title": error.name,
+        "status": error.code,
+        "detail": error.description or error.name,
+        "request_id": request.environ.get("app.request_id", ""),
+    }
+    # What webargs found when it checked the request's parts.
+    if messages := getattr(error, "data", {}).get("messages"):
+        document["detail"] = "The request is not valid."
+        document["errors"] = messages
+    response.set_data(json.dumps(document) + "\n")
+    response.content_type = CONTENT_TYPE
     return response
+
+
+def database_unavailable(error: DBAPIError | PoolTimeout) -> Response:
+    """A database that can't be reached, or not in time, is a 503: asking again may help."""
+    log.error("the database is not available: %s", str(error).partition("\n")[0])
+    detail = "The database is not available."
+    return problem(ServiceUnavailable(detail, retry_after=RETRY_AFTER))

@@ -2,22 +2,55 @@
 
 from __future__ import annotations
 
+import platform
 from typing import TYPE_CHECKING
 
-from flask import Flask
+from flask import Flask, request
 
-from app import errors, health, hello, info
+from app import api, blogs, database, errors, health, hello, info, logs, metrics, middleware
 
 if TYPE_CHECKING:
     from app.settings import Settings
 
+PARTS = (info, hello, health, blogs)
+
 
 def build(settings: Settings) -> Flask:
-    """Build the application: its parts, and the settings where each part finds them."""
+    """Build the application: its parts, and the settings where each part finds them.
+
+    Raises:
+        app.database.DatabaseError: if the embedded database can't be created.
+
+    """
+    logs.configure(settings)
+    database.prepare(settings)
+    about = info.collect(settings)
+    metrics.build.labels(
+        about["version"], settings.app_revision or "", platform.python_version()
+    ).set(1)
+
     # Neither templates nor static files: a file that appears there must not be served.
     app = Flask("app", static_folder=None, template_folder=None)
-    app.extensions["settings"] = settings
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    # A path with two slashes is one that does not exist, and no redirect.
+    app.url_map.merge_slashes = False
+    app.extensions.update(settings=settings, info=about, engine=database.connect(settings))
+    app.before_request(_note_route)
     errors.init_app(app)
-    for part in (hello, info, health):
-        app.register_blueprint(part.blueprint)
+    documented = api.init_app(app, title=about["name"], version=about["version"])
+    for part in PARTS:
+        documented.register_blueprint(part.blueprint)
+
+    # From the inside out: the application, its ids and counts, who the client is, the metrics.
+    app.wsgi_app = middleware.Observe(app.wsgi_app)  # type: ignore[method-assign]
+    if settings.trusted_proxies:
+        app.wsgi_app = middleware.TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
+    if settings.metrics_port:
+        app.wsgi_app = metrics.MetricsPort(app.wsgi_app, settings.metrics_port)  # type: ignore[method-assign]
     return app
+
+
+def _note_route() -> None:
+    """Leave the route's template, and not the path, for the metrics."""
+    if request.url_rule is not None:
+        request.environ["app.route"] = api.route_template(request.url_rule.rule)

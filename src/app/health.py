@@ -2,24 +2,70 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, current_app
+from typing import TYPE_CHECKING, Any
 
-blueprint = Blueprint("health", __name__)
+from flask import current_app
+from marshmallow import Schema, fields
+from werkzeug.exceptions import ServiceUnavailable
+
+from app.api import Blueprint
+from app.database import Probe
+
+if TYPE_CHECKING:
+    from flask.blueprints import BlueprintSetupState
+
+READY_TIMEOUT = 2.0  # seconds; below the 3 after which orchestrators usually give up
+
+blueprint = Blueprint("health", __name__, description="Health")
 
 
-@blueprint.get("/health")
+class Health(Schema):
+    """That the service answers."""
+
+    status = fields.String(required=True)
+    environment = fields.String(required=True)
+
+
+class Liveness(Schema):
+    """That the process answers."""
+
+    status = fields.String(required=True)
+
+
+class Readiness(Schema):
+    """What was asked, and that it was well."""
+
+    status = fields.String(required=True)
+    checks = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
+
+
+@blueprint.record_once
+def _set_up(state: BlueprintSetupState) -> None:
+    state.app.extensions["probe"] = Probe(state.app.extensions["engine"])
+
+
+@blueprint.route("/health")
+@blueprint.problems()
+@blueprint.response(200, Health)
 def health() -> dict[str, str]:
     """Say that the service answers, and from which environment."""
     return {"status": "healthy", "environment": current_app.extensions["settings"].app_env}
 
 
-@blueprint.get("/livez")
+@blueprint.route("/livez")
+@blueprint.problems()
+@blueprint.response(200, Liveness)
 def livez() -> dict[str, str]:
     """Liveness: asks nothing but this process, so that no outage elsewhere restarts it."""
     return {"status": "ok"}
 
 
-@blueprint.get("/readyz")
-def readyz() -> dict[str, str]:
+@blueprint.route("/readyz")
+@blueprint.problems(503)
+@blueprint.response(200, Readiness)
+def readyz() -> dict[str, Any]:
     """Readiness: whether requests should be sent here now."""
-    return {"status": "ok"}
+    problem = current_app.extensions["probe"].problem(READY_TIMEOUT)
+    if problem is not None:
+        raise ServiceUnavailable(f"database: {problem}")
+    return {"status": "ok", "checks": {"database": "ok"}}

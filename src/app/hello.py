@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, current_app
+from flask import current_app
+from marshmallow import Schema, fields
 
-blueprint = Blueprint("hello", __name__)
+from app.api import Blueprint
+
+blueprint = Blueprint("hello", __name__, description="The greeting")
 
 
-@blueprint.get("/hello/<name>")
+class Greeting(Schema):
+    """A greeting."""
+
+    message = fields.String(required=True)
+    environment = fields.String(required=True)
+
+
+@blueprint.route("/hello/<name>")
+@blueprint.problems(404)
+@blueprint.response(200, Greeting)
 def hello(name: str) -> dict[str, str]:
-    """Greet `name`, and say from which environment."""
+    """Greet somebody, and say from which environment."""
     settings = current_app.extensions["settings"]
     return {"message": f"Hello, {name}!", "environment": settings.app_env}

@@ -7,24 +7,42 @@ import importlib.metadata
 import platform
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, current_app
+from flask import current_app
+from marshmallow import Schema, fields
+
+from app.api import Blueprint, route_template
 
 if TYPE_CHECKING:
-    from flask.blueprints import BlueprintSetupState
+    from app.settings import Settings
 
-blueprint = Blueprint("info", __name__)
+blueprint = Blueprint("info", __name__, description="About the service")
 
 
-@blueprint.record_once
-def _collect(state: BlueprintSetupState) -> None:
-    """Gather once, at start, what does not change while the process lives."""
-    settings = state.app.extensions["settings"]
+class Index(Schema):
+    """The greeting and the paths."""
+
+    message = fields.String(required=True)
+    paths = fields.List(fields.String, required=True)
+
+
+class Info(Schema):
+    """The running service."""
+
+    name = fields.String(required=True)
+    version = fields.String(required=True)
+    revision = fields.String(required=True, allow_none=True)
+    environment = fields.String(required=True)
+    python_version = fields.String(required=True)
+    started_at = fields.String(required=True, metadata={"format": "date-time"})
+
+
+def collect(settings: Settings) -> dict[str, Any]:
+    """Gather, once at start, what does not change while the process lives."""
     # The package and its command are `app` in every fork; the distribution has the service's name.
     (command,) = importlib.metadata.entry_points(group="console_scripts", name="app")
     assert command.dist is not None  # noqa: S101 (true of every installed distribution)
-    name = command.dist.name
-    state.app.extensions["info"] = {
-        "name": name,
+    return {
+        "name": command.dist.name,
         "version": command.dist.version,
         "revision": settings.app_revision,
         "environment": settings.app_env,
@@ -33,16 +51,19 @@ def _collect(state: BlueprintSetupState) -> None:
     }
 
 
-@blueprint.get("/")
+@blueprint.route("/")
+@blueprint.problems()
+@blueprint.response(200, Index)
 def index() -> dict[str, Any]:
     """Greet, and list the paths that can be read."""
-    paths = {
-        rule.rule for rule in current_app.url_map.iter_rules() if "GET" in (rule.methods or ())
-    }
+    rules = current_app.url_map.iter_rules()
+    paths = {route_template(rule.rule) for rule in rules if "GET" in (rule.methods or ())}
     return {"message": "Hello from Docker!", "paths": sorted(paths)}
 
 
-@blueprint.get("/GetMyInfo")
+@blueprint.route("/GetMyInfo")
+@blueprint.problems()
+@blueprint.response(200, Info)
 def get_my_info() -> dict[str, Any]:
     """Describe the running service."""
     info: dict[str, Any] = current_app.extensions["info"]

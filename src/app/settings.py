@@ -1,13 +1,16 @@
 """Every setting of the service: its type, default, bounds and meaning, in one place.
 
 All are read from the environment once, at start, and checked together. An empty variable counts
-as unset, for that is what compose files and shells pass on when nobody has set it.
+as unset, for that is what compose files and shells pass on when nobody has set it. A secret NAME
+can be given as the path of a file instead, in NAME_FILE.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marshmallow import Schema, ValidationError, fields, validate
@@ -15,14 +18,56 @@ from marshmallow import Schema, ValidationError, fields, validate
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 
 class SettingsError(ValueError):
     """One line for each bad variable: its name, what is wrong with it, what would be right."""
 
 
-def _setting(default: Any, field: fields.Field[Any], accepts: str, meaning: str) -> Any:  # noqa: ANN401 (dataclasses.field is typed so)
-    metadata = {"field": field, "accepts": accepts, "meaning": meaning}
-    return dataclasses.field(default=default, metadata=metadata)
+class _Networks(fields.Field[tuple[Network, ...]]):
+    """Addresses and networks, separated by commas."""
+
+    def _deserialize(self, value: str, *_: object, **__: object) -> tuple[Network, ...]:
+        try:
+            return tuple(ipaddress.ip_network(word.strip()) for word in value.split(","))
+        except ValueError as error:
+            raise ValidationError(f"{error}.") from None
+
+
+def _is_database_url(value: str) -> None:
+    # Imported here: the health check and the command line's help need no database.
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(value)
+    except (ArgumentError, ValueError):
+        raise ValidationError("Not a database's address.") from None
+    if url.drivername == "sqlite" and url.database:
+        return
+    if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
+        raise ValidationError("Not an address of a kind of database that is supported.")
+
+
+def _whole(lowest: int, highest: int) -> fields.Integer:
+    return fields.Integer(validate=validate.Range(lowest, highest, error="Out of range."))
+
+
+def _one_of(*words: str) -> fields.String:
+    return fields.String(validate=validate.OneOf(words, error="Not one of them."))
+
+
+def _setting(
+    default: Any,  # noqa: ANN401 (as dataclasses.field itself is typed)
+    field: fields.Field[Any],
+    accepts: str,
+    meaning: str,
+    *,
+    secret: bool = False,
+) -> Any:  # noqa: ANN401
+    about = {"field": field, "accepts": accepts, "meaning": meaning, "secret": secret}
+    return dataclasses.field(default=default, metadata=about, repr=not secret)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,11 +78,13 @@ class Settings:
         "development",
         fields.String(validate=validate.Regexp(r"[A-Za-z0-9_-]{1,32}\Z", error="Not a name.")),
         "up to 32 letters, digits, '-' and '_'",
-        "The environment's name, shown in answers. The image sets `production`.",
+        "The environment's name, shown in answers. `development` alone is less strict: logs are"
+        " text, sample data is there, and without `API_TOKEN` anybody may write. The image sets"
+        " `production`.",
     )
     app_port: int = _setting(
         5000,
-        fields.Integer(validate=validate.Range(1, 65535, error="Out of range.")),
+        _whole(1, 65535),
         "a whole number from 1 to 65535",
         "The TCP port that the service listens on, on all interfaces.",
     )
@@ -45,20 +92,118 @@ class Settings:
         None,
         fields.String(),
         "any text",
-        "The source revision, shown in `/GetMyInfo`. Set by the image build; not meant for you.",
+        "The source revision, shown in `/GetMyInfo`. The build of the image sets it.",
+    )
+    metrics_port: int = _setting(
+        9464,
+        _whole(0, 65535),
+        "a whole number from 0 to 65535",
+        "The TCP port of the metrics for Prometheus, at `/metrics`; 0 turns them off.",
     )
     web_concurrency: int = _setting(
         2,
-        fields.Integer(validate=validate.Range(1, 64, error="Out of range.")),
+        _whole(1, 64),
         "a whole number from 1 to 64",
         "The number of worker processes.",
     )
+    web_threads: int = _setting(
+        4,
+        _whole(1, 256),
+        "a whole number from 1 to 256",
+        "The number of requests that each worker serves at a time.",
+    )
+    web_max_requests: int = _setting(
+        100_000,
+        _whole(0, 10**9),
+        "a whole number from 0 to 1000000000",
+        "The number of requests after which a worker is replaced, which bounds any leak; 0 for"
+        " never.",
+    )
+    max_body_bytes: int = _setting(
+        2**20,
+        _whole(1, 2**30),
+        "a whole number from 1 to 1073741824",
+        "The size in bytes up to which a request's body is taken; a larger one gets a 413.",
+    )
+    trusted_proxies: tuple[Network, ...] = _setting(
+        (),
+        _Networks(),
+        "addresses or networks such as 10.0.0.0/8,192.0.2.7",
+        "The proxies whose `X-Forwarded-*` headers count; by default nobody's.",
+    )
+    log_level: str = _setting(
+        "info",
+        _one_of("debug", "info", "warning", "error"),
+        "debug, info, warning or error",
+        "The least important messages that are shown. Requests are `info`.",
+    )
+    log_format: str | None = _setting(
+        None,
+        _one_of("json", "text"),
+        "json or text",
+        "`json` writes an object a line, `text` lines for people. By default `json`, but `text` in"
+        " development.",
+    )
+    log_probes: bool = _setting(
+        False,
+        fields.Boolean(),
+        "true or false",
+        "Whether requests for `/livez` and `/readyz` that went well are shown too.",
+    )
+    database_url: str | None = _setting(
+        None,
+        fields.String(validate=_is_database_url),
+        "postgresql://user:password@host:port/name or sqlite:////path/of/the/file",
+        "The database. By default one in a file in `DATA_DIR`.",
+        secret=True,
+    )
+    database_timeout: int = _setting(
+        5,
+        _whole(1, 60),
+        "a whole number from 1 to 60",
+        "The seconds that connecting to the database, a statement, or a wait for a lock may take.",
+    )
+    data_dir: Path = _setting(
+        Path("data"),
+        fields.String(),
+        "a directory's path",
+        "Where the embedded database is kept, if there is no `DATABASE_URL`. The image sets"
+        " `/data`.",
+    )
+    api_token: str | None = _setting(
+        None,
+        fields.String(
+            validate=validate.Regexp(r"[!-~]{1,1024}\Z", error="Not a token."),
+        ),
+        "up to 1024 visible ASCII characters",
+        "The bearer token that writing needs. Without one nobody may write; in development"
+        " anybody.",
+        secret=True,
+    )
+
+    @property
+    def development(self) -> bool:
+        """Whether conveniences that production must not have are on."""
+        return self.app_env == "development"
+
+    @property
+    def logs_are_text(self) -> bool:
+        """The format of the logs, with its default."""
+        return (self.log_format or ("text" if self.development else "json")) == "text"
 
     def effective(self) -> Iterator[tuple[str, str]]:
-        """Each variable's name and the value in effect, as text; empty where there is none."""
+        """Each variable's name and the value in effect, as text; secrets are masked."""
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            yield field.name.upper(), "" if value is None else str(value)
+            if value is None:
+                text = ""
+            elif field.metadata["secret"]:
+                text = "********"
+            elif isinstance(value, tuple):
+                text = ",".join(str(network) for network in value)
+            else:
+                text = str(value).lower() if isinstance(value, bool) else str(value)
+            yield field.name.upper(), text
 
     @classmethod
     def load(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -69,15 +214,51 @@ class Settings:
 
         """
         variables = {field.name.upper(): field for field in dataclasses.fields(cls)}
-        given = {name: environ[name] for name in variables if environ.get(name)}
+        problems: dict[str, str] = {}
+        given: dict[str, str] = {}
+        for name, field in variables.items():
+            try:
+                value = _read(name, environ, may_be_file=field.metadata["secret"])
+            except SettingsError as error:
+                problems[name] = str(error)
+            else:
+                if value:
+                    given[name] = value
         schema = Schema.from_dict({n: f.metadata["field"] for n, f in variables.items()})()
         try:
             values = schema.load(given)
         except ValidationError as error:
-            lines = (
-                f"{name}={given[name]!r}: {' '.join(problems)}"
-                f" Expected {variables[name].metadata['accepts']}."
-                for name, problems in error.messages_dict.items()
-            )
-            raise SettingsError("\n".join(lines)) from None
-        return cls(**{name.lower(): value for name, value in values.items()})
+            for name, messages in error.messages_dict.items():
+                about = variables[name].metadata
+                shown = name if about["secret"] else f"{name}={given[name]!r}"
+                wrong = " ".join(messages)
+                problems[name] = f"{shown}: {wrong} Expected {about['accepts']}."
+        if problems:
+            raise SettingsError("\n".join(problems.values()))
+        settings = cls(**{name.lower(): value for name, value in values.items()})
+        if settings.metrics_port == settings.app_port:
+            port = settings.app_port
+            raise SettingsError(f"METRICS_PORT={port}: APP_PORT is the same. Expected another.")
+        return dataclasses.replace(settings, data_dir=Path(settings.data_dir))
+
+
+def _read(name: str, environ: Mapping[str, str], *, may_be_file: bool) -> str | None:
+    """The variable's value, or for a secret that of the file that NAME_FILE names."""
+    value = environ.get(name)
+    path = environ.get(f"{name}_FILE") if may_be_file else None
+    if not path:
+        return value
+    if value:
+        raise SettingsError(f"{name}: {name}_FILE is set as well. Expected one of the two.")
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text in UTF-8"
+        raise SettingsError(
+            f"{name}_FILE={path!r}: {reason}. Expected a file that user id {os.geteuid()} can read."
+        ) from None
+    # An editor's or a shell's line end is not a part of the secret.
+    text = text.removesuffix("\n").removesuffix("\r")
+    if not text:
+        raise SettingsError(f"{name}_FILE={path!r}: the file is empty. Expected the secret in it.")
+    return text

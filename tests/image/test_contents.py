@@ -95,10 +95,10 @@ def test_has_no_file_capabilities(root: Root) -> None:
         assert not [key for key in member.pax_headers if "security.capability" in key]
 
 
-def test_nothing_is_writable_by_all_but_the_sticky_tmp(root: Root) -> None:
+def test_nothing_is_writable_by_all_but_tmp_and_data_which_are_sticky(root: Root) -> None:
     writable = {p for p, m in root.members.items() if m.mode & 0o002 and not m.issym()}
-    assert writable == {"/tmp"}
-    assert root.members["/tmp"].mode & stat.S_ISVTX
+    assert writable == {"/tmp", "/data"}
+    assert all(root.members[path].mode & stat.S_ISVTX for path in writable)
 
 
 def test_every_file_belongs_to_root(root: Root) -> None:

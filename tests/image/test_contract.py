@@ -34,7 +34,7 @@ BREAKS = {
     ),
     "a file is writable by all": (
         f"USER 0\n{PYTHON}\"import os; os.chmod('/app', 0o777)\"]\nUSER 65532:65532",
-        "test_nothing_is_writable_by_all_but_the_sticky_tmp",
+        "test_nothing_is_writable_by_all_but_tmp_and_data_which_are_sticky",
     ),
     "a setuid program is added": (
         f"{BASE} --chmod=4755 /bin/true /usr/bin/helper",

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import datetime
+import json
 import runpy
 import socket
+import types
 from pathlib import Path
 from typing import Any
 
 import pytest
 from gunicorn.config import Config
+
+from app import server
+from app.server import ServerLogger
 
 FILE = next(
     file
@@ -17,8 +23,15 @@ FILE = next(
 
 def settings() -> dict[str, Any]:
     names = runpy.run_path(str(FILE))
-    modules = {"errno", "os", "socket", "sys", "Settings", "SettingsError"}
-    return {n: v for n, v in names.items() if not n.startswith("_") and n not in modules}
+    imported = {"socket", "sys", "Path", "Settings", "SettingsError", "ServerLogger"}
+    imported |= {"use_metrics_directory"}
+    return {n: v for n, v in names.items() if not n.startswith("_") and n not in imported}
+
+
+@pytest.fixture(autouse=True)
+def no_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading the file makes a directory and sets a variable; here it shall not."""
+    monkeypatch.setenv("METRICS_PORT", "0")
 
 
 def test_gunicorn_knows_every_setting_and_takes_its_value() -> None:
@@ -31,7 +44,7 @@ def test_gunicorn_knows_every_setting_and_takes_its_value() -> None:
 
 def test_the_port_is_app_port_on_all_interfaces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APP_PORT", "9000")
-    assert settings()["bind"] == "0.0.0.0:9000"
+    assert settings()["bind"] == ["0.0.0.0:9000"]
 
 
 def test_a_bad_setting_ends_the_start_with_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,3 +62,71 @@ def test_a_port_in_use_ends_the_start_with_one_line(monkeypatch: pytest.MonkeyPa
 
 def test_a_stop_fits_into_docker_s_ten_seconds() -> None:
     assert settings()["graceful_timeout"] < 10
+
+
+def answered(status: str, **environ: Any) -> tuple[Any, Any, dict[str, Any], datetime.timedelta]:
+    """The arguments of gunicorn's access()."""
+    response = types.SimpleNamespace(status=status, sent=3)
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/x", "REMOTE_ADDR": "192.0.2.1"} | environ
+    return response, None, environ, datetime.timedelta(milliseconds=5)
+
+
+@pytest.mark.usefixtures("restored_logging")
+@pytest.mark.parametrize(
+    ("status", "environ", "variables", "shown"),
+    [
+        ("200 OK", {}, {}, True),
+        ("200 OK", {"PATH_INFO": "/livez"}, {}, False),
+        ("200 OK", {"PATH_INFO": "/readyz"}, {}, False),
+        ("200 OK", {"PATH_INFO": "/livez"}, {"LOG_PROBES": "true"}, True),
+        ("503 Service Unavailable", {"PATH_INFO": "/readyz"}, {}, True),
+        ("200 OK", {"PATH_INFO": "/metrics", "app.metrics": True}, {}, False),
+        ("200 OK", {}, {"LOG_LEVEL": "warning"}, False),
+    ],
+)
+def test_a_request_is_a_line_but_a_probe_that_went_well_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    status: str,
+    environ: dict[str, Any],
+    variables: dict[str, str],
+    shown: bool,
+) -> None:
+    monkeypatch.setenv("LOG_FORMAT", "json")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    logger = ServerLogger(Config())
+    logger.access(*answered(status, **environ))
+    printed = capfd.readouterr().out
+    assert bool(printed) == shown
+    if shown:
+        assert json.loads(printed)["status"] == int(status[:3])
+        assert json.loads(printed)["bytes"] == 3
+
+
+@pytest.mark.usefixtures("restored_logging")
+def test_gunicorn_s_own_messages_are_lines_like_all_others(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOG_FORMAT", "json")
+    ServerLogger(Config()).warning("Invalid request from ip=%s: %s", "x", "a\nb")
+    line = json.loads(capfd.readouterr().out)
+    assert line["logger"] == "gunicorn"
+    assert line["message"] == "Invalid request from ip=x: a\nb"
+
+
+def test_a_new_worker_takes_the_lowest_slot_that_is_free() -> None:
+    workers: dict[int, Any] = {}
+    arbiter: Any = types.SimpleNamespace(WORKERS=workers)
+
+    def fork(pid: int) -> int:
+        worker: Any = types.SimpleNamespace()
+        server.pre_fork(arbiter, worker)
+        workers[pid] = worker
+        slot: int = worker.slot
+        return slot
+
+    assert [fork(pid) for pid in (10, 11, 12)] == [0, 1, 2]
+    del workers[11]
+    assert fork(13) == 1
+    assert fork(14) == 3

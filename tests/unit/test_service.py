@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app import create_app
-from app.settings import Settings
-
 if TYPE_CHECKING:
+    from conftest import Build
     from flask.testing import FlaskClient
 
 
 def test_index_greets_and_lists_the_paths(client: FlaskClient) -> None:
     answer = client.get("/").get_json()
     assert answer["message"] == "Hello from Docker!"
-    assert {"/", "/GetMyInfo", "/health", "/hello/<name>"} <= set(answer["paths"])
+    assert {"/", "/GetMyInfo", "/health", "/hello/{name}", "/blogs/{blog_id}"} <= set(
+        answer["paths"]
+    )
 
 
 @pytest.mark.parametrize("name", ["jvictor", "José 東京", "a<b>&'\"", "x" * 1000])
@@ -42,14 +42,24 @@ def test_health_names_the_environment(client: FlaskClient) -> None:
     assert client.get("/health").get_json() == {"status": "healthy", "environment": "staging"}
 
 
-@pytest.mark.parametrize("path", ["/livez", "/readyz"])
-def test_probes_answer(client: FlaskClient, path: str) -> None:
-    assert client.get(path).status_code == 200
+def test_liveness_answers(client: FlaskClient) -> None:
+    assert client.get("/livez").get_json() == {"status": "ok"}
+
+
+def test_readiness_has_asked_the_database(client: FlaskClient) -> None:
+    assert client.get("/readyz").get_json() == {"status": "ok", "checks": {"database": "ok"}}
 
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/nope", 404), ("GET", "/hello/", 404), ("POST", "/health", 405)],
+    [
+        ("GET", "/nope", 404),
+        ("GET", "/hello/", 404),
+        ("GET", "//hello/x", 404),
+        ("GET", "/blogs/0", 404),
+        ("GET", "/blogs/99999999999999999999", 404),
+        ("POST", "/health", 405),
+    ],
 )
 def test_errors_are_problem_documents(
     client: FlaskClient, method: str, path: str, status: int
@@ -58,22 +68,60 @@ def test_errors_are_problem_documents(
     assert answer.status_code == status
     assert answer.content_type == "application/problem+json"
     document = answer.get_json(force=True)
+    assert document["type"] == "about:blank"
     assert document["status"] == status
     assert document["title"]
+    assert document["detail"]
+    assert document["request_id"] == answer.headers["X-Request-ID"]
 
 
 def test_a_refused_method_names_the_allowed_ones(client: FlaskClient) -> None:
     assert "GET" in client.post("/health").headers["Allow"]
 
 
-def test_a_crash_tells_the_client_nothing_of_the_inside() -> None:
-    app = create_app(Settings())
+def test_a_crash_tells_the_client_nothing_and_the_log_everything(
+    build: Build, capfd: pytest.CaptureFixture[str]
+) -> None:
+    app = build()
 
     @app.get("/crash")
     def crash() -> str:
         raise RuntimeError("the inside")
 
-    answer = app.test_client().get("/crash")
+    answer = app.test_client().get("/crash", headers={"X-Request-ID": "look-for-me"})
     assert answer.status_code == 500
     assert answer.content_type == "application/problem+json"
-    assert "the inside" not in answer.get_data(as_text=True)
+    assert "inside" not in answer.get_data(as_text=True)
+    logged = capfd.readouterr().out
+    assert "the inside" in logged
+    assert "Traceback" in logged
+    assert "look-for-me" in logged
+
+
+def test_a_redirect_stays_one(build: Build) -> None:
+    app = build()
+
+    @app.get("/folder/")
+    def folder() -> str:
+        return "here"
+
+    answer = app.test_client().get("/folder")
+    assert answer.status_code == 308
+    assert answer.content_type.startswith("text/html")
+
+
+def test_the_description_documents_each_path_and_its_errors(client: FlaskClient) -> None:
+    described = client.get("/openapi.json").get_json()
+    paths = set(client.get("/").get_json()["paths"]) - {"/openapi.json"}
+    assert paths == set(described["paths"])
+    for path in described["paths"].values():
+        for method, operation in path.items():
+            if method == "parameters":
+                continue
+            assert "default" not in operation["responses"]
+            for status, response in operation["responses"].items():
+                if int(status) >= 400:
+                    response = described["components"]["responses"].get(
+                        response.get("$ref", "").rpartition("/")[2], response
+                    )
+                    assert set(response["content"]) == {"application/problem+json"}

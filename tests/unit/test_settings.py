@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING
+
 import pytest
 
 from app import create_app
 from app.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_nothing_has_to_be_set() -> None:
@@ -33,6 +39,12 @@ def test_values_are_read() -> None:
         ("APP_ENV", "prod\n"),
         ("WEB_CONCURRENCY", "0"),
         ("WEB_CONCURRENCY", "many"),
+        ("LOG_LEVEL", "loud"),
+        ("LOG_FORMAT", "xml"),
+        ("LOG_PROBES", "maybe"),
+        ("METRICS_PORT", "65536"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8,proxy"),
     ],
 )
 def test_a_bad_value_is_named_in_one_line(name: str, value: str) -> None:
@@ -42,6 +54,77 @@ def test_a_bad_value_is_named_in_one_line(name: str, value: str) -> None:
     assert message.startswith(f"{name}={value!r}: ")
     assert "Expected " in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "foo"),
+        ("DATABASE_URL", "mysql://u:hunter2@h/d"),
+        ("DATABASE_URL", "postgresql://u:hunter2@h:port/d"),
+        ("DATABASE_URL", "sqlite://"),
+        ("API_TOKEN", "hunter2 with spaces"),
+        ("API_TOKEN", "hunter2\n"),
+    ],
+)
+def test_a_bad_secret_is_named_but_not_shown(name: str, value: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        Settings.load({name: value})
+    assert str(error.value).startswith(f"{name}: ")
+    assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
+def test_a_secret_can_come_from_a_file(tmp_path: Path, ending: str) -> None:
+    file = tmp_path / "token"
+    file.write_bytes(b"t0ken" + ending.encode())
+    assert Settings.load({"API_TOKEN_FILE": str(file)}).api_token == "t0ken"
+
+
+def test_a_secret_from_both_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("t0ken")
+    with pytest.raises(SettingsError, match="API_TOKEN: API_TOKEN_FILE is set as well"):
+        Settings.load({"API_TOKEN_FILE": str(tmp_path / "token"), "API_TOKEN": "x"})
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "No such file"), (b"\xff", "UTF-8"), (b"\n", "empty")]
+)
+def test_a_secret_s_file_that_can_t_be_read_is_named(
+    tmp_path: Path, content: bytes | None, reason: str
+) -> None:
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SettingsError) as error:
+        Settings.load({"API_TOKEN_FILE": str(file)})
+    assert str(error.value).startswith(f"API_TOKEN_FILE={str(file)!r}: ")
+    assert reason in str(error.value)
+
+
+def test_an_unreadable_file_s_message_names_the_user(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=f"user id {os.geteuid()} can read"):
+        Settings.load({"DATABASE_URL_FILE": str(tmp_path)})
+
+
+def test_only_secrets_come_from_files(tmp_path: Path) -> None:
+    (tmp_path / "port").write_text("9000")
+    assert Settings.load({"APP_PORT_FILE": str(tmp_path / "port")}).app_port == 5000
+
+
+def test_secrets_are_not_in_the_representation() -> None:
+    assert "hunter2" not in repr(Settings(api_token="hunter2"))
+
+
+def test_the_metrics_have_a_port_of_their_own() -> None:
+    with pytest.raises(SettingsError, match="METRICS_PORT=9464: APP_PORT is the same"):
+        Settings.load({"APP_PORT": "9464"})
+
+
+def test_the_logs_are_text_in_development_only() -> None:
+    assert Settings().logs_are_text
+    assert not Settings(app_env="production").logs_are_text
+    assert not Settings(log_format="json").logs_are_text
 
 
 def test_all_bad_values_are_named_at_once() -> None:

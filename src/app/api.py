@@ -1,0 +1,101 @@
+"""The API and its description in OpenAPI, which `/openapi.json` serves."""
+
+from __future__ import annotations
+
+import functools
+import http
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import flask_smorest
+from flask_smorest.utils import prepare_response
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+
+from app.errors import CONTENT_TYPE, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask import Flask, Request
+    from marshmallow import Schema
+
+SECURITY: dict[str, Any] = {"security": [{"bearer": []}]}
+
+
+@functools.cache
+def route_template(rule: str) -> str:
+    """A route as OpenAPI writes it: `/blogs/<int:blog_id>` is `/blogs/{blog_id}`."""
+    return re.sub(r"<(?:[^>]*:)?([^>:]+)>", r"{\1}", rule)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+class Parser(FlaskParser):
+    """Reads a JSON body strictly, and tells broken JSON and another type from wrong data."""
+
+    def load_json(self, req: Request, schema: Schema) -> Any:  # noqa: ANN401, ARG002 (webargs's signature)
+        """Return the body as Python data."""
+        if req.mimetype != "application/json":
+            raise UnsupportedMediaType("The body has to be application/json.")
+        try:
+            # bytes.decode() refuses what is not UTF-8, encode() a lone surrogate (\ud800), which
+            # JSON can spell but no database can store.
+            body = req.get_data(cache=False).decode()
+            data = json.loads(body, parse_constant=_no_constant)
+            json.dumps(data, ensure_ascii=False).encode()
+        except (ValueError, RecursionError):
+            raise BadRequest("The body is not valid JSON in UTF-8.") from None
+        return data
+
+
+class Blueprint(flask_smorest.Blueprint):
+    """A part of the API."""
+
+    ARGUMENTS_PARSER = Parser()
+
+    def problems(self, *statuses: int) -> Callable[[Any], Any]:
+        """Document the errors that a path can answer with; a 500 is always possible."""
+
+        def decorate(function: Any) -> Any:  # noqa: ANN401
+            for status in (*statuses, 500):
+                function = self.alt_response(status, schema=Problem, content_type=CONTENT_TYPE)(
+                    function
+                )
+            return function
+
+        return decorate
+
+
+class Api(flask_smorest.Api):
+    """Collects the parts and describes them."""
+
+    # Each path lists its errors, so there is no default.
+    DEFAULT_ERROR_RESPONSE_NAME = None
+
+    def _register_error_handlers(self) -> None:
+        """Errors are registered by app.errors, for the whole service."""
+
+    def _register_responses(self) -> None:
+        """Name each error response, which flask-smorest refers to, as a problem document."""
+        for status in http.HTTPStatus:
+            response = {"description": status.phrase, "schema": Problem}
+            prepare_response(response, self.spec, CONTENT_TYPE)
+            self.spec.components.response(status.name, response, lazy=True)
+
+
+def init_app(app: Flask, *, title: str, version: str) -> Api:
+    """Set the API up; its parts are registered with what this returns."""
+    app.config.update(
+        API_TITLE=title,
+        API_VERSION=version,
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX="/",
+        OPENAPI_JSON_PATH="openapi.json",
+    )
+    api = Api(app)
+    api.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer"})
+    return api

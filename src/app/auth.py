@@ -1,0 +1,38 @@
+"""Who may write: whoever has the token."""
+
+from __future__ import annotations
+
+import functools
+import hmac
+from typing import TYPE_CHECKING, Any
+
+from flask import current_app, request
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import Forbidden, Unauthorized
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def writer_only(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a request pass that has the bearer token (RFC 6750), before anything of it is read."""
+
+    @functools.wraps(view)
+    def guarded(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401
+        settings = current_app.extensions["settings"]
+        if settings.api_token is None:
+            if not settings.development:
+                raise Forbidden("Writing is off: no API_TOKEN is set.")
+            return view(*arguments, **named)
+        given = request.authorization
+        token = given.token if given is not None and given.type == "bearer" else None
+        # In constant time, so that no answer tells how much of a guess was right.
+        if token is None or not hmac.compare_digest(
+            token.encode(errors="replace"), settings.api_token.encode()
+        ):
+            raise Unauthorized(
+                "A valid bearer token is needed.", www_authenticate=WWWAuthenticate("bearer")
+            )
+        return view(*arguments, **named)
+
+    return guarded

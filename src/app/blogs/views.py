@@ -1,0 +1,129 @@
+"""Listing, reading, adding and deleting blogs."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from flask import url_for
+from marshmallow import Schema, ValidationError, fields, validate
+from sqlalchemy import delete, func, select
+from sqlalchemy.exc import IntegrityError
+from werkzeug.exceptions import Conflict, NotFound
+
+from app.api import SECURITY, Blueprint
+from app.auth import writer_only
+from app.blogs.model import TITLE_LENGTH, Blog
+from app.database import transaction
+
+blueprint = Blueprint("blogs", __name__, url_prefix="/blogs", description="The sample resource")
+
+# What PostgreSQL's integer holds; a larger id is one that does not exist.
+ID = "<int(min=1, max=2147483647):blog_id>"
+
+
+class Visible(validate.Validator):
+    """A visible character first and last, and no control character in between."""
+
+    # The API's description shows it. JavaScript's `$` means the very end, Python's also the place
+    # before a last line end, so it is matched in full here.
+    regex = re.compile(r"^[^\x00-\x20\x7f-\xa0]([^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0])?$")
+
+    def __call__(self, value: str) -> str:
+        """Check the value."""
+        if self.regex.fullmatch(value) is None:
+            raise ValidationError("Control characters, or spaces at an end, are not allowed.")
+        return value
+
+
+class NewBlog(Schema):
+    """What a client sends."""
+
+    title = fields.String(
+        required=True,
+        validate=[
+            validate.Length(1, TITLE_LENGTH),
+            Visible(),
+        ],
+    )
+
+
+class StoredBlog(Schema):
+    """What a client gets."""
+
+    id = fields.Integer(required=True)
+    title = fields.String(required=True)
+
+
+class PageArguments(Schema):
+    """Which part of the list."""
+
+    page = fields.Integer(load_default=1, validate=validate.Range(1, 1_000_000))
+    page_size = fields.Integer(load_default=20, validate=validate.Range(1, 100))
+
+
+class Page(Schema):
+    """A part of the list."""
+
+    blogs = fields.List(fields.Nested(StoredBlog), required=True)
+    page = fields.Integer(required=True)
+    page_size = fields.Integer(required=True)
+    total = fields.Integer(required=True, metadata={"description": "How many there are in all."})
+
+
+@blueprint.route("")
+@blueprint.problems(503)
+@blueprint.arguments(PageArguments, location="query")
+@blueprint.response(200, Page)
+def list_blogs(arguments: dict[str, int]) -> dict[str, Any]:
+    """List the blogs, the oldest first."""
+    page, size = arguments["page"], arguments["page_size"]
+    with transaction() as session:
+        total = session.scalar(select(func.count()).select_from(Blog))
+        query = select(Blog).order_by(Blog.id).limit(size).offset((page - 1) * size)
+        blogs = [{"id": blog.id, "title": blog.title} for blog in session.scalars(query)]
+    return {"blogs": blogs, "page": page, "page_size": size, "total": total}
+
+
+@blueprint.route("", methods=["POST"])
+@blueprint.problems(400, 401, 403, 409, 413, 415, 503)
+@blueprint.doc(**SECURITY)
+@writer_only
+@blueprint.arguments(NewBlog)
+@blueprint.response(201, StoredBlog, headers={"Location": {"schema": {"type": "string"}}})
+def add_blog(new: dict[str, str]) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Add a blog."""
+    try:
+        with transaction() as session:
+            blog = Blog(title=new["title"])
+            session.add(blog)
+            session.flush()
+            stored = {"id": blog.id, "title": blog.title}
+    except IntegrityError:
+        raise Conflict("There is a blog with this title already.") from None
+    return stored, 201, {"Location": url_for(".get_blog", blog_id=stored["id"])}
+
+
+@blueprint.route(f"/{ID}")
+@blueprint.problems(404, 503)
+@blueprint.response(200, StoredBlog)
+def get_blog(blog_id: int) -> dict[str, Any]:
+    """Read a blog."""
+    with transaction() as session:
+        blog = session.get(Blog, blog_id)
+        if blog is None:
+            raise NotFound("There is no blog with this id.")
+        return {"id": blog.id, "title": blog.title}
+
+
+@blueprint.route(f"/{ID}", methods=["DELETE"])
+@blueprint.problems(401, 403, 404, 503)
+@blueprint.doc(**SECURITY)
+@writer_only
+@blueprint.response(204)
+def delete_blog(blog_id: int) -> None:
+    """Delete a blog."""
+    with transaction() as session:
+        found = session.scalar(delete(Blog).where(Blog.id == blog_id).returning(Blog.id))
+        if found is None:
+            raise NotFound("There is no blog with this id.")

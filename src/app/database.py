@@ -1,0 +1,214 @@
+"""The database: PostgreSQL in production, an embedded SQLite where no address is set."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flask import current_app
+from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import DeclarativeBase, Session
+
+from app import metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import URL, Connection
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+
+    from app.settings import Settings
+
+log = logging.getLogger(__name__)
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+ADVISORY_LOCK = 0x64727964  # any number that all processes of the service agree on
+FILE = "app.sqlite"  # in DATA_DIR
+
+
+class DatabaseError(RuntimeError):
+    """The database can't be used; the message is one line for whoever runs the service."""
+
+
+class Model(DeclarativeBase):
+    """What all tables' classes derive from."""
+
+
+def url(settings: Settings) -> URL:
+    """The database's address, with the driver that the image has."""
+    if settings.database_url is None:
+        return make_url(f"sqlite:///{settings.data_dir.absolute() / FILE}")
+    given = make_url(settings.database_url)
+    if given.drivername == "sqlite":
+        return given
+    return given.set(drivername="postgresql+psycopg")
+
+
+def connect(settings: Settings) -> Engine:
+    """An engine with a connection for each thread of a worker; nothing is connected yet."""
+    address = url(settings)
+    seconds = settings.database_timeout
+    if address.drivername == "sqlite":
+        arguments: dict[str, object] = {"timeout": seconds}
+    else:
+        arguments = {
+            "connect_timeout": max(seconds, 2),  # libpq takes a smaller one for 2
+            "options": f"-c statement_timeout={seconds * 1000} -c lock_timeout={seconds * 1000}",
+            # A server that went away without a word: do not wait for TCP's quarter of an hour.
+            "tcp_user_timeout": seconds * 1000,
+            "application_name": "app",
+        }
+    engine = create_engine(
+        address,
+        pool_size=settings.web_threads,
+        max_overflow=0,
+        pool_timeout=seconds,
+        # A connection that has died since its last use is replaced before it is used.
+        pool_pre_ping=True,
+        connect_args=arguments,
+    )
+    if address.drivername == "sqlite":
+        event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "checkout", lambda *_: metrics.connections.inc())
+    event.listen(engine, "checkin", lambda *_: metrics.connections.dec())
+    # A worker is forked from a process that may have connected; two must not share a connection.
+    os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
+    return engine
+
+
+def _set_up_sqlite(connection: DBAPIConnection, _record: object) -> None:
+    """Readers beside a writer, and references that are checked; neither is SQLite's default."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+@contextlib.contextmanager
+def transaction() -> Iterator[Session]:
+    """A session of the current application, committed in the end, or rolled back on an error."""
+    with Session(current_app.extensions["engine"]) as session, session.begin():
+        yield session
+
+
+class Probe:
+    """Asks whether the database answers, and never takes longer than it may."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Of one thread: while a question hangs, the next ones do not pile up more threads."""
+        self.engine = engine
+        self.thread = ThreadPoolExecutor(1, "readiness")
+
+    def _ask(self) -> None:
+        with self.engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def problem(self, timeout: float) -> str | None:
+        """What is wrong with the database; None if it answers within `timeout` seconds."""
+        question = self.thread.submit(self._ask)
+        try:
+            question.result(timeout)
+        except FutureTimeout:
+            question.cancel()
+            return f"no answer within {timeout:g} seconds"
+        except SQLAlchemyError as error:
+            return type(error).__name__
+        return None
+
+
+def latest_revision() -> str:
+    """The newest migration, by its file's name; Alembic itself is slow to import."""
+    names = [file.name for file in (MIGRATIONS / "versions").glob("[0-9]*.py")]
+    return max(names).partition("_")[0]
+
+
+def current_revision(connection: Connection) -> str | None:
+    """The migration that the database is at; None for an empty one."""
+    if not connection.dialect.has_table(connection, "alembic_version"):
+        return None
+    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
+
+
+def migrate(settings: Settings) -> list[str]:
+    """Bring the database to the newest revision and return the revisions applied.
+
+    Safe when several do it at once: one applies, the others wait for it and find nothing to do.
+
+    Raises:
+        DatabaseError: with one line that says why not.
+
+    """
+    engine = connect(settings)
+    try:
+        with engine.begin() as connection, _alone(engine, connection):
+            if current_revision(connection) == latest_revision():
+                return []
+            return _upgrade(connection, settings)
+    except (SQLAlchemyError, OSError) as error:
+        reason = re.sub(r"\s+", " ", str(getattr(error, "orig", None) or error))
+        where = engine.url.render_as_string(hide_password=True)
+        raise DatabaseError(f"the database {where} can't be migrated: {reason}") from None
+    finally:
+        engine.dispose()
+
+
+@contextlib.contextmanager
+def _alone(engine: Engine, connection: Connection) -> Iterator[None]:
+    """Hold the right to migrate until the connection's transaction ends."""
+    if engine.dialect.name == "postgresql":
+        # Waiting for others is no slow statement.
+        connection.execute(text("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"))
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
+        yield
+    else:
+        with open(f"{engine.url.database}.lock", "w") as file:  # noqa: PTH123 (beside it)
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+            connection.commit()
+
+
+def _upgrade(connection: Connection, settings: Settings) -> list[str]:
+    # Slow to import, and of no use once the database is up to date.
+    from alembic import command
+    from alembic.config import Config
+
+    applied: list[str] = []
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes.update(connection=connection, applied=applied, settings=settings)
+    command.upgrade(config, "head")
+    return applied
+
+
+def prepare(settings: Settings) -> None:
+    """Create or migrate the embedded database; any other is migrated by `app migrate` alone.
+
+    Raises:
+        DatabaseError: with one line that says why not.
+
+    """
+    if settings.database_url is not None:
+        return
+    directory = settings.data_dir
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe = directory / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise DatabaseError(
+            f"DATA_DIR={directory}: user {os.geteuid()}:{os.getegid()} can't write there "
+            f"({error.strerror}). Mount a volume that it may write, or set DATABASE_URL."
+        ) from None
+    if applied := migrate(settings):
+        log.info("%s: applied %s", directory / FILE, ", ".join(applied))

@@ -1,0 +1,103 @@
+"""Metrics for Prometheus, summed over all workers.
+
+Each worker keeps its numbers in files that all can read (prometheus_client's multiprocess mode).
+They are named by the worker's slot and not by its process id: the worker that replaces another
+goes on counting in its files, so their number is bounded however often workers are recycled, and
+no count is lost. https://prometheus.github.io/client_python/multiprocess/
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
+from prometheus_client.exposition import make_wsgi_app
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"  # the variable by which prometheus_client is told
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+_slot = "main"
+
+
+def _current_slot() -> str:
+    return _slot
+
+
+if DIRECTORY in os.environ:
+    values.ValueClass = values.MultiProcessValue(_current_slot)
+
+requests = Counter("http_requests_total", "Requests answered.", ("method", "route", "status"))
+durations = Histogram(
+    "http_request_duration_seconds", "Time until the answer was ready.", ("method", "route")
+)
+in_flight = Gauge(
+    "http_requests_in_flight", "Requests being answered now.", multiprocess_mode="livesum"
+)
+workers = Gauge("app_workers", "Worker processes at work.", multiprocess_mode="livesum")
+connections = Gauge(
+    "app_database_connections", "Database connections in use.", multiprocess_mode="livesum"
+)
+connections_limit = Gauge(
+    "app_database_connections_limit", "Database connections allowed.", multiprocess_mode="livesum"
+)
+build = Gauge(
+    "app_build_info",
+    "Always 1; its labels say what runs.",
+    ("version", "revision", "python"),
+    multiprocess_mode="max",
+)
+
+
+def count(method: str, route: str | None, status: str, seconds: float) -> None:
+    """Count an answered request; what the service does not know shares one label value."""
+    method = method if method in METHODS else "other"
+    route = route or "unmatched"
+    requests.labels(method, route, status).inc()
+    durations.labels(method, route).observe(seconds)
+
+
+def enter_slot(slot: int, threads: int) -> None:
+    """Make this process, a new worker with `threads` threads, count in the files of `slot`."""
+    global _slot
+    _slot = str(slot)
+    workers.set(1)
+    connections_limit.set(threads)
+
+
+def leave_slot(slot: int) -> None:
+    """Forget what a worker that has ended had under way; its counts stay."""
+    mark_process_dead(slot)
+
+
+def _application() -> WSGIApplication:
+    if DIRECTORY not in os.environ:
+        return make_wsgi_app()
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)
+    return make_wsgi_app(registry)
+
+
+class MetricsPort:
+    """Answers what comes in at the metrics' port, which serves nothing else."""
+
+    def __init__(self, application: WSGIApplication, port: int) -> None:
+        """Wrap `application`, which goes on answering at every other port."""
+        self.application = application
+        self.port = str(port)
+        self.metrics = _application()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:  # noqa: ANN401
+        """Answer a request."""
+        # The server takes SERVER_PORT from its own socket, not from what the client says.
+        if environ["SERVER_PORT"] != self.port:
+            return self.application(environ, start_response)
+        environ["app.metrics"] = True
+        if environ["PATH_INFO"] == "/metrics" and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+            return self.metrics(environ, start_response)
+        start_response("404 Not Found", [("Content-Type", "text/plain")])
+        return [b"the metrics are at /metrics\n"]

@@ -1,0 +1,120 @@
+"""What happens to every request before and after the application sees it."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.wsgi import ClosingIterator
+
+from app import metrics
+from app.logs import current_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from app.settings import Network
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+# https://www.w3.org/TR/trace-context/#traceparent-header: what follows the four fields is for
+# later versions; version ff and ids of zeros only are not valid.
+TRACEPARENT = re.compile(
+    r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?"
+)
+
+
+def request_id(environ: WSGIEnvironment) -> str:
+    """The client's X-Request-ID if it is well formed, else a new one."""
+    given = environ.get("HTTP_X_REQUEST_ID", "")
+    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def trace_id(environ: WSGIEnvironment) -> str | None:
+    """The id of the trace that the request belongs to, if it says so in a valid traceparent."""
+    found = TRACEPARENT.fullmatch(environ.get("HTTP_TRACEPARENT", ""))
+    if not found or (found[1] == "00" and found[3]):
+        return None
+    return found[2]
+
+
+class Observe:
+    """Gives each request its ids, and counts and times its answer."""
+
+    def __init__(self, application: WSGIApplication) -> None:
+        """Wrap `application`."""
+        self.application = application
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request."""
+        ids = (request_id(environ), trace_id(environ))
+        environ["app.request_id"], environ["app.trace_id"] = ids
+        token = current_ids.set(ids)
+        status = "500"
+
+        def start(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:  # noqa: ANN401
+            nonlocal status
+            status = line[:3]
+            headers.append(("X-Request-ID", ids[0]))
+            return start_response(line, headers, exc_info)
+
+        def finish() -> None:
+            metrics.in_flight.dec()
+            current_ids.reset(token)
+
+        began = time.perf_counter()
+        metrics.in_flight.inc()
+        try:
+            body = self.application(environ, start)
+        except BaseException:
+            finish()
+            raise
+        finally:
+            # Before the answer goes out: who has it will find it counted.
+            seconds = time.perf_counter() - began
+            metrics.count(environ["REQUEST_METHOD"], environ.get("app.route"), status, seconds)
+        return ClosingIterator(body, [finish])
+
+
+class TrustedProxies:
+    """Believes X-Forwarded-For, -Proto and -Host when, and as far as, trusted proxies say so.
+
+    The rightmost address that is no trusted proxy's is the client's: all to the left of it is
+    what that client chose to send.
+    """
+
+    def __init__(self, application: WSGIApplication, trusted: tuple[Network, ...]) -> None:
+        """Wrap `application`."""
+        self.application = application
+        self.trusted = trusted
+
+    def trusts(self, address: str) -> bool:
+        """Whether the address is a trusted proxy's."""
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in network for network in self.trusted)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request."""
+        if self.trusts(environ.get("REMOTE_ADDR", "")):
+            for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")):
+                address = hop.strip()
+                try:
+                    ipaddress.ip_address(address)
+                except ValueError:
+                    break
+                environ["REMOTE_ADDR"] = address
+                if not self.trusts(address):
+                    break
+            # Each proxy may have added its own: the last is that of the one that is trusted.
+            scheme = environ.get("HTTP_X_FORWARDED_PROTO", "").rpartition(",")[2].strip()
+            if scheme in ("http", "https"):
+                environ["wsgi.url_scheme"] = scheme
+            if host := environ.get("HTTP_X_FORWARDED_HOST", "").rpartition(",")[2].strip():
+                environ["HTTP_HOST"] = host
+        return self.application(environ, start_response)

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, text
+
+from app import create_app, database
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from conftest import Build
+
+
+def test_the_migrations_make_the_tables_that_the_models_describe(build: Build) -> None:
+    engine = build().extensions["engine"]
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, database.Model.metadata) == []
+
+
+def test_the_newest_revision_is_found_without_alembic(build: Build) -> None:
+    with build().extensions["engine"].connect() as connection:
+        assert database.current_revision(connection) == database.latest_revision()
+
+
+def test_migrating_twice_does_nothing_the_second_time(build: Build) -> None:
+    assert database.migrate(build().extensions["settings"]) == []
+
+
+def _migrate(settings: Settings, results: Any) -> None:
+    results.put(database.migrate(settings))
+
+
+def test_of_several_migrations_at_once_one_applies(build: Build) -> None:
+    settings = build().extensions["settings"]
+    engine = database.connect(settings)
+    with engine.begin() as connection:
+        for table in ("blogs", "alembic_version"):
+            connection.execute(text(f"DROP TABLE {table}"))
+    engine.dispose()
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    processes = [context.Process(target=_migrate, args=(settings, results)) for _ in range(5)]
+    for process in processes:
+        process.start()
+    applied = [results.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    assert sorted(applied) == [[], [], [], [], ["0001"]]
+
+
+def test_a_database_that_can_t_be_reached_is_one_line_without_the_password() -> None:
+    settings = Settings(database_url="postgresql://user:hunter2@127.0.0.1:1/x")
+    with pytest.raises(database.DatabaseError) as error:
+        database.migrate(settings)
+    assert "127.0.0.1:1" in str(error.value)
+    assert "hunter2" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "driver"),
+    [
+        ("postgresql://u:p@h/d", "postgresql+psycopg"),
+        ("postgres://u:p@h/d", "postgresql+psycopg"),
+        ("sqlite:////tmp/x", "sqlite"),
+    ],
+)
+def test_any_usual_address_gets_the_driver_that_is_there(given: str, driver: str) -> None:
+    assert database.url(Settings(database_url=given)).drivername == driver
+
+
+def test_the_embedded_database_is_made_and_migrated_by_itself(tmp_path: Path) -> None:
+    app = create_app(Settings(data_dir=tmp_path / "new" / "folder"))
+    assert app.test_client().get("/blogs").status_code == 200
+    assert (tmp_path / "new" / "folder" / database.FILE).exists()
+    app.extensions["engine"].dispose()
+
+
+def test_sqlite_is_set_up_for_readers_beside_a_writer(tmp_path: Path) -> None:
+    app = create_app(Settings(data_dir=tmp_path, database_timeout=7))
+    with app.extensions["engine"].connect() as connection:
+        assert connection.scalar(text("PRAGMA journal_mode")) == "wal"
+        assert connection.scalar(text("PRAGMA foreign_keys")) == 1
+        assert connection.scalar(text("PRAGMA busy_timeout")) == 7000
+    app.extensions["engine"].dispose()
+
+
+def test_a_data_directory_that_can_t_be_written_ends_the_start_with_one_line(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as ended:
+        create_app(Settings(data_dir=tmp_path / "file" / "data"))
+    message = str(ended.value)
+    assert message.startswith(f"error: DATA_DIR={tmp_path}/file/data: user {os.geteuid()}:")
+    assert "\n" not in message
+
+
+def test_another_database_is_not_migrated_by_itself(tmp_path: Path) -> None:
+    app = create_app(Settings(database_url=f"sqlite:///{tmp_path}/other.sqlite"))
+    answer = app.test_client().get("/blogs")
+    assert answer.status_code == 503
+    app.extensions["engine"].dispose()
+
+
+@pytest.fixture
+def hanging(tmp_path: Path) -> Iterator[database.Probe]:
+    """A probe of a database that takes a second for each answer."""
+    engine = create_engine(f"sqlite:///{tmp_path}/x", creator=None)
+    probe = database.Probe(engine)
+    probe._ask = lambda: time.sleep(1)  # type: ignore[method-assign]
+    yield probe
+    probe.thread.shutdown()
+
+
+def test_readiness_does_not_wait_for_a_database_that_hangs(hanging: database.Probe) -> None:
+    began = time.monotonic()
+    for _ in range(3):
+        assert hanging.problem(timeout=0.05) == "no answer within 0.05 seconds"
+    assert time.monotonic() - began < 0.9
+
+
+def test_without_the_database_only_what_needs_it_fails() -> None:
+    app = create_app(Settings(database_url="postgresql://u@127.0.0.1:1/x", database_timeout=1))
+    client = app.test_client()
+    assert client.get("/livez").status_code == 200
+    assert client.get("/hello/x").status_code == 200
+    ready = client.get("/readyz")
+    assert ready.status_code == 503
+    assert "database: " in ready.get_json(force=True)["detail"]
+    blogs = client.get("/blogs")
+    assert blogs.status_code == 503
+    assert blogs.content_type == "application/problem+json"
+    assert blogs.headers["Retry-After"]
+
+
+def test_a_forked_worker_does_not_share_its_parent_s_connection(build: Build) -> None:
+    engine = build().extensions["engine"]
+    engine.connect().close()  # into the pool
+    assert engine.pool.checkedin() == 1
+    child = os.fork()
+    if child == 0:
+        os._exit(engine.pool.checkedin())
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
