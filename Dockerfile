@@ -11,14 +11,18 @@
 # A literal line, so that Dependabot can read and update it.
 FROM debian:trixie-slim@sha256:a29215f6a35e51e22adffa17f89e9d2ef06214e64a2bad10d765c46aea49f11f AS base
 
-# A pipe fails when any part of it does; apt fails when any of its lists can't be had, where its
-# own default is to go on with old ones.
-SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+# apt fails when any of its lists can't be had; its own default is to go on with old ones.
 RUN echo 'APT::Update::Error-Mode "any";' > /etc/apt/apt.conf.d/strict
+
+# For the bytecode that is made here: without the columns of each instruction, which only draw the
+# ^^^^ in tracebacks, it is a fifth smaller on disk and in memory.
+ENV PYTHONNODEBUGRANGES=1
 
 
 # ---- rootfs: the file system of the image, from Debian packages ---------------------------------
 FROM base AS rootfs
+# A pipe fails when any part of it does.
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 WORKDIR /debs
 
 # Downloaded and verified by apt, but unpacked without being installed: no maintainer script runs,
@@ -36,8 +40,6 @@ RUN apt-get update \
 # base-files comes first: it makes /bin, /lib and /lib64 links into /usr, where others would make
 # them directories. Scanners find each package's control file and checksums in status.d.
 WORKDIR /rootfs
-# A pipe does fail here, by the SHELL that the stage `base` has set.
-# hadolint ignore=DL4006
 RUN mkdir -p var/lib/dpkg/status.d \
     && for deb in /debs/base-files_*.deb /debs/*.deb; do \
         listing=var/lib/dpkg/status.d/$(dpkg-deb --field "$deb" Package); \
@@ -56,7 +58,7 @@ RUN rm -r usr/{games,include,src} usr/sbin/* usr/lib/*-linux-gnu/gconv usr/lib/p
     && find usr/share/doc -mindepth 2 ! -type d ! -name copyright -delete \
     && for sums in var/lib/dpkg/status.d/*.md5sums; do \
         while read -r sum file; do \
-            if [[ -e $file ]]; then echo "$sum  $file"; fi; \
+            if [ -e "$file" ]; then echo "$sum  $file"; fi; \
         done < "$sums" > /tmp/kept; \
         cat /tmp/kept > "$sums"; \
     done
@@ -86,6 +88,7 @@ RUN chroot . python3 -B -m compileall -qf --invalidation-mode unchecked-hash /us
 
 # ---- build: a pip that the image never sees -----------------------------------------------------
 FROM base AS build
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 
 # python3-venv brings pip for virtual environments; compilers are not needed, since every locked
 # dependency has a wheel. No versions: the archive keeps the newest alone, with its security fixes.
@@ -111,7 +114,7 @@ RUN --mount=type=bind,source=requirements/build.txt,target=build.txt \
     --mount=type=secret,id=ca \
     PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip install --require-hashes -r build.txt
 
-COPY pyproject.toml README.md ./
+COPY pyproject.toml ./
 COPY src src
 RUN /pip/bin/pip wheel --no-build-isolation --no-deps --no-index --wheel-dir /wheel .
 
@@ -135,7 +138,7 @@ FROM dependencies AS project
 # a few kilobytes. The dependencies are in place and locked, so none is resolved here. By its name
 # and not by its file, whose path pip would note down for all time.
 WORKDIR /project
-# A pipe does fail here, by the SHELL that the stage `base` has set.
+# A pipe does fail here, by the SHELL that the stage `build` has set.
 # hadolint ignore=DL4006
 RUN --mount=from=wheel,source=/wheel,target=/wheel \
     /pip/bin/pip --python /opt/venv install --no-compile --no-deps --no-index \

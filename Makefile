@@ -19,7 +19,7 @@ BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url
 
-.PHONY: help up down logs debug test lint unit image contract save push lock clean python
+.PHONY: help up down logs debug test lint unit image contract save push lock docs clean python
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -47,6 +47,7 @@ lint: $(BIN)/installed ## Check Dockerfiles, Python, shell scripts, workflows an
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+	$(BIN)/python scripts/docs.py --check
 	$(BIN)/hadolint $$(git ls-files '*Dockerfile')
 	$(BIN)/shellcheck .ci/run
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
@@ -78,6 +79,9 @@ lock: $(BIN)/installed ## Update the locks in requirements/ to the newest versio
 		$(LOCK) --group $$group --constraints requirements/runtime.txt \
 			--output-file requirements/$$group.txt; \
 	done
+
+docs: $(BIN)/installed ## Write the list of settings in docs/ and .env.example anew
+	@$(BIN)/python scripts/docs.py
 
 clean: ## Remove what the other verbs made: containers, images, .venv
 	@if docker version >/dev/null 2>&1; then \

@@ -26,10 +26,12 @@ HARDENED = (
 )
 
 
-def docker(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run a docker command, 5 minutes at the most, and keep what it prints."""
+def docker(
+    *arguments: str, check: bool = True, timeout: float = 300
+) -> subprocess.CompletedProcess[str]:
+    """Run a docker command, `timeout` seconds at the most, and keep what it prints."""
     done = subprocess.run(
-        ["docker", *arguments], capture_output=True, text=True, check=False, timeout=300
+        ["docker", *arguments], capture_output=True, text=True, check=False, timeout=timeout
     )
     if check and done.returncode != 0:
         raise AssertionError(f"docker {' '.join(arguments)}: {done.stderr}")
@@ -124,6 +126,15 @@ def postgres(on: str) -> Iterator[tuple[str, str]]:
         ready = ("exec", name, "pg_isready", "--quiet", "--host", "127.0.0.1")
         eventually(lambda: docker(*ready, check=False).returncode == 0, 60, "PostgreSQL is ready")
         yield name, f"postgresql://app:app@{name}/app"
+    finally:
+        docker("rm", "--force", "--volumes", name, check=False)
+
+
+def ended(image: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run a container that should end by itself within a minute, and keep what it prints."""
+    name = unique("run")
+    try:
+        return docker("run", "--name", name, *options, image, check=False, timeout=60)
     finally:
         docker("rm", "--force", "--volumes", name, check=False)
 

@@ -9,6 +9,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 
 ENV PATH=$PATH:/usr/lib/postgresql/17/bin PGDATA=/tmp/cluster
+# By name: its number is the package's to choose.
+# hadolint ignore=DL3066
 USER postgres
 RUN echo app > /tmp/password \
     && initdb --username=app --pwfile=/tmp/password --auth=scram-sha-256 --encoding=UTF8 \

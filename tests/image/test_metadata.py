@@ -81,7 +81,8 @@ def test_the_service_reports_the_revision_that_the_label_names(
     config: dict[str, Any], image: str
 ) -> None:
     code = "from app import create_app; print(create_app().test_client().get('/GetMyInfo').text)"
-    told = json.loads(docker("run", "--rm", image, "python3", "-c", code).stdout)
+    quiet = ("--rm", "--env", "LOG_LEVEL=error")
+    told = json.loads(docker("run", *quiet, image, "python3", "-c", code).stdout)
     assert (told["revision"] or "") == config["Labels"][LABEL + "revision"]
     assert told["version"] == config["Labels"][LABEL + "version"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from containers import Container, docker, eventually, inspect
+from containers import Container, docker, ended, eventually, inspect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -192,7 +192,7 @@ def test_a_stop_is_clean_and_well_inside_ten_seconds(run: Run, signal_name: str)
     ],
 )
 def test_a_bad_setting_ends_it_with_one_clear_line(image: str, variable: str, reason: str) -> None:
-    done = docker("run", "--rm", "-e", variable, image, check=False)
+    done = ended(image, "-e", variable)
     name, _, value = variable.partition("=")
     assert done.returncode == 1
     assert done.stdout == ""
@@ -202,7 +202,7 @@ def test_a_bad_setting_ends_it_with_one_clear_line(image: str, variable: str, re
 
 def test_a_port_in_use_ends_it_with_one_clear_line(service: Container, image: str) -> None:
     network = f"container:{service.name}"
-    done = docker("run", "--rm", "--network", network, image, check=False)
+    done = ended(image, "--network", network)
     assert done.returncode == 1
     assert "error: APP_PORT=5000: Address already in use" in done.stderr
     assert "Traceback" not in done.stderr

@@ -18,8 +18,8 @@ from app.database import transaction
 
 blueprint = Blueprint("blogs", __name__, url_prefix="/blogs", description="The sample resource")
 
-# What PostgreSQL's integer holds; a larger id is one that does not exist.
-ID = "<int(min=1, max=2147483647):blog_id>"
+ABSENT = "There is no blog with this id."
+LARGEST_ID = 2**31 - 1  # what PostgreSQL's integer holds
 
 
 class Visible(validate.Validator):
@@ -71,6 +71,13 @@ class Page(Schema):
     total = fields.Integer(required=True, metadata={"description": "How many there are in all."})
 
 
+def possible(blog_id: int) -> int:
+    """The id, if a blog could have it; the database would fail on a larger one."""
+    if blog_id > LARGEST_ID:
+        raise NotFound(ABSENT)
+    return blog_id
+
+
 @blueprint.route("")
 @blueprint.problems(503)
 @blueprint.arguments(PageArguments, location="query")
@@ -104,19 +111,19 @@ def add_blog(new: dict[str, str]) -> tuple[dict[str, Any], int, dict[str, str]]:
     return stored, 201, {"Location": url_for(".get_blog", blog_id=stored["id"])}
 
 
-@blueprint.route(f"/{ID}")
+@blueprint.route("/<int:blog_id>")
 @blueprint.problems(404, 503)
 @blueprint.response(200, StoredBlog)
 def get_blog(blog_id: int) -> dict[str, Any]:
     """Read a blog."""
     with transaction() as session:
-        blog = session.get(Blog, blog_id)
+        blog = session.get(Blog, possible(blog_id))
         if blog is None:
-            raise NotFound("There is no blog with this id.")
+            raise NotFound(ABSENT)
         return {"id": blog.id, "title": blog.title}
 
 
-@blueprint.route(f"/{ID}", methods=["DELETE"])
+@blueprint.route("/<int:blog_id>", methods=["DELETE"])
 @blueprint.problems(401, 403, 404, 503)
 @blueprint.doc(**SECURITY)
 @writer_only
@@ -124,6 +131,6 @@ def get_blog(blog_id: int) -> dict[str, Any]:
 def delete_blog(blog_id: int) -> None:
     """Delete a blog."""
     with transaction() as session:
-        found = session.scalar(delete(Blog).where(Blog.id == blog_id).returning(Blog.id))
-        if found is None:
-            raise NotFound("There is no blog with this id.")
+        query = delete(Blog).where(Blog.id == possible(blog_id)).returning(Blog.id)
+        if session.scalar(query) is None:
+            raise NotFound(ABSENT)
