@@ -122,10 +122,15 @@ RUN /pip/bin/pip wheel --no-build-isolation --no-deps --no-index --wheel-dir /wh
 # ---- dependencies: the locked ones, changed more rarely than the project ------------------------
 FROM build AS dependencies
 
+# Without the tests that two of them bring along (2 MB); the records go on listing what is there.
 RUN --mount=type=bind,source=requirements/runtime.txt,target=runtime.txt \
     --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=ca \
-    PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip --python /opt/venv install --require-hashes --no-compile -r runtime.txt \
+    PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip --python /opt/venv install \
+        --require-hashes --no-compile -r runtime.txt \
+    && rm -r /opt/venv/lib/python3.13/site-packages/{alembic,sqlalchemy}/testing \
+    && sed -i '/^[a-z]*\/testing\//d' \
+        /opt/venv/lib/python3.13/site-packages/{alembic,sqlalchemy}-*/RECORD \
     && python3 -B -m compileall -qf -j 0 --invalidation-mode unchecked-hash /opt/venv/lib \
     && rm /opt/venv/bin/[Aa]ctivate* /opt/venv/.gitignore \
     && find /opt/venv -exec touch --no-dereference --date=@0 {} +

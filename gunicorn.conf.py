@@ -41,6 +41,10 @@ preload_app = True
 max_requests = _settings.web_max_requests
 max_requests_jitter = _settings.web_max_requests // 10
 
+# The longest that gunicorn takes, and what proxies usually let pass; longer ones get a 414 or 431.
+limit_request_line = 8190
+limit_request_field_size = 8190
+
 # Docker sends SIGKILL 10 seconds after SIGTERM: be done well before.
 graceful_timeout = 6
 

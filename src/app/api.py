@@ -58,10 +58,10 @@ class Blueprint(flask_smorest.Blueprint):
     ARGUMENTS_PARSER = Parser()
 
     def problems(self, *statuses: int) -> Callable[[Any], Any]:
-        """Document the errors that a path can answer with; a 500 is always possible."""
+        """Document the errors that a path can answer with, beside those that any path can."""
 
         def decorate(function: Any) -> Any:  # noqa: ANN401
-            for status in (*statuses, 500):
+            for status in {*statuses, 400, 414, 431, 500}:
                 function = self.alt_response(status, schema=Problem, content_type=CONTENT_TYPE)(
                     function
                 )

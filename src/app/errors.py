@@ -6,10 +6,11 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from flask import json, request
+from gunicorn.http.errors import ParseException
 from marshmallow import Schema, fields
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnavailable
+from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, ServiceUnavailable
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -35,8 +36,25 @@ class Problem(Schema):
 def init_app(app: Flask) -> None:
     """Answer every error of the application with a problem document."""
     app.register_error_handler(HTTPException, problem)
+    app.register_error_handler(ParseException, broken_body)
     for kind in (OperationalError, InterfaceError, PoolTimeout):
         app.register_error_handler(kind, database_unavailable)
+
+
+def document(status: int, title: str, detail: str, request_id: str) -> dict[str, Any]:
+    """A problem document's members."""
+    return {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "request_id": request_id,
+    }
+
+
+def broken_body(_error: ParseException) -> Response:
+    """A body whose chunks gunicorn can't parse, which shows only while it is read."""
+    return problem(BadRequest("The request's body is not valid HTTP."))
 
 
 def problem(error: HTTPException) -> Response:
@@ -47,18 +65,12 @@ def problem(error: HTTPException) -> Response:
     response = error.get_response()
     if error.code is None or error.code < 400:  # a redirect
         return response
-    document: dict[str, Any] = {
-        "type": "about:blank",
-        "title": error.name,
-        "status": error.code,
-        "detail": error.description or error.name,
-        "request_id": request.environ.get("app.request_id", ""),
-    }
+    request_id = request.environ.get("app.request_id", "")
+    told = document(error.code, error.name, error.description or error.name, request_id)
     # What webargs found when it checked the request's parts.
     if messages := getattr(error, "data", {}).get("messages"):
-        document["detail"] = "The request is not valid."
-        document["errors"] = messages
-    response.set_data(json.dumps(document) + "\n")
+        told |= {"detail": "The request is not valid.", "errors": messages}
+    response.set_data(json.dumps(told) + "\n")
     response.content_type = CONTENT_TYPE
     return response
 

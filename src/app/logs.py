@@ -122,7 +122,7 @@ def access_line(
     character of it has to be escaped.
     """
     method = environ["REQUEST_METHOD"][:16]
-    path = str(environ.get("RAW_URI") or environ["PATH_INFO"]).partition("?")[0][:256]
+    path = str(environ.get("RAW_URI") or environ.get("PATH_INFO", "")).partition("?")[0][:256]
     milliseconds = round(seconds * 1000, 3)
     if settings.logs_are_text:
         line = f"{timestamp(now)} INFO    app.access: {method} {path} {status} {milliseconds} ms"

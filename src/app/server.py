@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
 import time
+import uuid
 from typing import TYPE_CHECKING, Any
 
+import gunicorn.util
 from gunicorn.glogging import Logger
 
-from app import logs
+from app import errors, logs
 from app.settings import Settings
 
 if TYPE_CHECKING:
     import datetime
+    import socket
     from collections.abc import MutableMapping
     from pathlib import Path
 
@@ -30,7 +34,31 @@ if TYPE_CHECKING:
         slot: int
 
 
+log = logging.getLogger(__name__)
+
 PROBES = {"/livez", "/readyz"}
+
+
+def write_error(sock: socket.socket, status_int: int, reason: str, mesg: str) -> None:
+    """Refuse what gunicorn could not even parse, in place of its HTML, with a problem document.
+
+    `mesg` quotes the client and the limits, which is for the log alone.
+    """
+    request_id = uuid.uuid4().hex
+    token = logs.current_ids.set((request_id, None))
+    log.warning("refused with %d: %s", status_int, mesg)
+    logs.current_ids.reset(token)
+    document = errors.document(status_int, reason, "The request is not valid HTTP.", request_id)
+    body = json.dumps(document).encode() + b"\n"
+    head = (
+        f"HTTP/1.1 {status_int} {reason}\r\nConnection: close\r\nX-Request-ID: {request_id}\r\n"
+        f"Content-Type: {errors.CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    gunicorn.util.write_nonblock(sock, head.encode() + body)
+
+
+# There is no setting for it; a contract test sends what gunicorn refuses.
+gunicorn.util.write_error = write_error
 
 
 class ServerLogger(Logger):
@@ -57,7 +85,7 @@ class ServerLogger(Logger):
     ) -> None:
         """Write the line of a request that was answered."""
         status = int(str(resp.status).partition(" ")[0])
-        quiet = environ["PATH_INFO"] in PROBES or "app.metrics" in environ
+        quiet = environ.get("PATH_INFO") in PROBES or "app.metrics" in environ
         if not self._access_log_enabled or (
             quiet and status < 500 and not self._settings.log_probes
         ):

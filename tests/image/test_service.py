@@ -407,3 +407,32 @@ def test_a_forwarded_address_counts_from_a_trusted_proxy_only(run: Run) -> None:
         container.get("/hello/x", headers={"X-Forwarded-For": "192.0.2.77"})
     assert '"client": "192.0.2.77"' in trusting.logs()
     assert '"client": "192.0.2.77"' not in wary.logs()
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400),
+        (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 9000 + b"\r\n\r\n", 431),
+        (
+            b"POST /blogs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Authorization: Bearer " + TOKEN.encode() + b"\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
+            400,
+        ),
+    ],
+)
+def test_what_is_not_http_gets_a_problem_document_too(
+    run: Run, request_bytes: bytes, status: int
+) -> None:
+    container = run("-e", f"API_TOKEN={TOKEN}").wait_until_healthy()
+    head, _, body = raw(container.port, request_bytes).partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode()), head
+    assert b"Content-Type: application/problem+json" in head
+    document = json.loads(body)
+    assert document["status"] == status
+    assert document["request_id"] in container.logs()
+    assert all(json.loads(line) for line in container.logs().splitlines())

@@ -93,7 +93,7 @@ def list_blogs(arguments: dict[str, int]) -> dict[str, Any]:
 
 
 @blueprint.route("", methods=["POST"])
-@blueprint.problems(400, 401, 403, 409, 413, 415, 503)
+@blueprint.problems(401, 403, 409, 413, 415, 503)
 @blueprint.doc(**SECURITY)
 @writer_only
 @blueprint.arguments(NewBlog)
