@@ -128,9 +128,9 @@ RUN --mount=type=bind,source=requirements/runtime.txt,target=runtime.txt \
     --mount=type=secret,id=ca \
     PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip --python /opt/venv install \
         --require-hashes --no-compile -r runtime.txt \
-    && rm -r /opt/venv/lib/python3.13/site-packages/{alembic,sqlalchemy}/testing \
-    && sed -i '/^[a-z]*\/testing\//d' \
-        /opt/venv/lib/python3.13/site-packages/{alembic,sqlalchemy}-*/RECORD \
+    && site=/opt/venv/lib/python3.13/site-packages \
+    && rm -r "$site"/alembic/testing "$site"/sqlalchemy/testing \
+    && sed -i '/^[a-z]*\/testing\//d' "$site"/alembic-*/RECORD "$site"/sqlalchemy-*/RECORD \
     && python3 -B -m compileall -qf -j 0 --invalidation-mode unchecked-hash /opt/venv/lib \
     && rm /opt/venv/bin/[Aa]ctivate* /opt/venv/.gitignore \
     && find /opt/venv -exec touch --no-dereference --date=@0 {} +
@@ -205,7 +205,8 @@ FROM build AS test-tools
 RUN --mount=type=bind,source=requirements/test.txt,target=test.txt \
     --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=ca \
-    PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip --python /opt/venv install --require-hashes --target /tools -r test.txt
+    PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip --python /opt/venv install \
+        --require-hashes --target /tools -r test.txt
 
 FROM runtime AS test
 COPY --from=test-tools /tools /tools
