@@ -35,14 +35,14 @@ def missing_plugins() -> list[str]:
     return [name for name in ("buildx", "compose") if output("docker", name, "version") is None]
 
 
-def candidate(package: str, *options: str) -> int:
-    """The major version of a package that apt would install; 0 where it knows none."""
-    policy = output("apt-cache", *options, "policy", package) or ""
-    found = re.search(r"Candidate: (\S+)", policy)
-    return major(found[1]) if found else 0
+def candidate(package: str) -> str:
+    """The version of a package that apt would install; empty where it knows none."""
+    policy = output("apt-cache", "policy", package) or ""
+    found = re.search(r"Candidate: (?!\(none\))(\S+)", policy)
+    return found[1] if found else ""
 
 
-def install(plugins_only: bool) -> None:
+def install(*, plugins_only: bool) -> None:
     """Install the engine and its plugins from the distribution's own archive."""
     apt_get("reading the package lists", "update")
     # Ubuntu calls compose v2 docker-compose-v2; Debian's docker-compose is v2 since Debian 13.
@@ -52,16 +52,16 @@ def install(plugins_only: bool) -> None:
         # Debian has split the client from the engine, Ubuntu has not.
         packages += ["docker.io", *(["docker-cli"] if candidate("docker-cli") else [])]
     if (
-        candidate("docker.io") >= OLDEST
-        and candidate(compose) >= 2
-        and candidate("docker-buildx", "-oAPT::Get::List-Cleanup=false")
+        major(candidate("docker.io")) >= OLDEST
+        and major(candidate(compose)) >= 2
+        and candidate("docker-buildx")
     ):
         apt_get(f"installing {' '.join(packages)}", "install", *packages)
     else:
-        install_from_debian_13(["docker-buildx", "docker-compose"], plugins_only)
+        install_from_debian_13(["docker-buildx", "docker-compose"], plugins_only=plugins_only)
 
 
-def install_from_debian_13(packages: list[str], plugins_only: bool) -> None:
+def install_from_debian_13(packages: list[str], *, plugins_only: bool) -> None:
     """Install Debian 13's packages as files; the machine's own sources stay as they were.
 
     The archive's address is taken from those sources, and Debian's keyring checks its lists.

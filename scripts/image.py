@@ -97,14 +97,19 @@ def build_arguments() -> dict[str, str]:
     return arguments
 
 
+def secrets() -> list[str]:
+    """The certificates of a proxy that opens TLS, where the environment names some."""
+    bundle = os.environ.get("SSL_CERT_FILE")
+    return ["--secret", f"id=ca,src={bundle}"] if bundle else []
+
+
 def build(target: str) -> None:
     """Build `target` as the image $IMAGE, showing one line for each step that does work."""
     engine.main()
     options = base.build_options()
     for key, value in build_arguments().items():
         options += ["--build-arg", f"{key}={value}"]
-    if bundle := os.environ.get("SSL_CERT_FILE"):
-        options += ["--secret", f"id=ca,src={bundle}"]
+    options += secrets()
     say(f"building {name(target)} ...")
     command = ["docker", "buildx", "build", "--load", "--progress=plain", "--provenance=false"]
     command += ["--target", target, "--tag", name(target), *options, str(ROOT)]

@@ -2,9 +2,11 @@
 # a container of it starts at once. User, password and database are all `app`.
 FROM debian:trixie-slim@sha256:a29215f6a35e51e22adffa17f89e9d2ef06214e64a2bad10d765c46aea49f11f AS base
 
-# Without versions: the archive keeps the newest alone.
+# Without versions: the archive keeps the newest alone. Slim images have no folders for manuals, in
+# which this package's script makes links and fails.
 # hadolint ignore=DL3008
-RUN apt-get update \
+RUN mkdir -p /usr/share/man/man1 /usr/share/man/man7 \
+    && apt-get update \
     && apt-get install -y --no-install-recommends postgresql-17 \
     && rm -rf /var/lib/apt/lists/*
 

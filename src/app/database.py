@@ -101,28 +101,32 @@ def transaction() -> Iterator[Session]:
 
 
 class Probe:
-    """Asks whether the database answers, and never takes longer than it may."""
+    """Asks whether the database can be used, and never takes longer than it may."""
 
     def __init__(self, engine: Engine) -> None:
         """Of one thread: while a question hangs, the next ones do not pile up more threads."""
         self.engine = engine
         self.thread = ThreadPoolExecutor(1, "readiness")
 
-    def _ask(self) -> None:
+    def _ask(self) -> str | None:
         with self.engine.connect() as connection:
-            connection.execute(text("SELECT 1"))
+            if current_revision(connection) is None:
+                return "not migrated; `app migrate` does it"
+        return None
 
     def problem(self, timeout: float) -> str | None:
-        """What is wrong with the database; None if it answers within `timeout` seconds."""
+        """What is wrong with the database; None if all is well within `timeout` seconds.
+
+        Any revision will do: during a rolling update an older service meets a newer database.
+        """
         question = self.thread.submit(self._ask)
         try:
-            question.result(timeout)
+            return question.result(timeout)
         except FutureTimeout:
             question.cancel()
             return f"no answer within {timeout:g} seconds"
         except SQLAlchemyError as error:
             return type(error).__name__
-        return None
 
 
 def latest_revision() -> str:

@@ -81,6 +81,23 @@ def test_a_code_change_replaces_the_last_layer_only(checkout: Path, name: str, f
     assert sizes[-1][0] <= 64 * 1024
 
 
+def test_two_builds_without_cache_are_the_same_bit_for_bit(checkout: Path, name: str) -> None:
+    """Down to the digest that a registry would know the image by: layers, history and all."""
+    arguments = [
+        word
+        for key, value in build.build_arguments().items()
+        for word in ("--build-arg", f"{key}={value}")
+    ]
+    digests = set()
+    for _ in range(2):
+        docker(
+            *("buildx", "build", "--load", "--no-cache", "--quiet", "--provenance=false"),
+            *("--tag", name, *arguments, *base.build_options(), *build.secrets(), str(checkout)),
+        )
+        digests.add(inspect(name)["Id"])
+    assert len(digests) == 1
+
+
 def test_touching_the_sources_changes_no_layer(checkout: Path, name: str) -> None:
     """What counts is what is in the files, not when they were written."""
     before, _ = built(checkout, name)

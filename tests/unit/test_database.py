@@ -109,8 +109,9 @@ def test_a_data_directory_that_can_t_be_written_ends_the_start_with_one_line(
 
 def test_another_database_is_not_migrated_by_itself(tmp_path: Path) -> None:
     app = create_app(Settings(database_url=f"sqlite:///{tmp_path}/other.sqlite"))
-    answer = app.test_client().get("/blogs")
-    assert answer.status_code == 503
+    ready = app.test_client().get("/readyz")
+    assert ready.status_code == 503
+    assert "not migrated" in ready.get_json(force=True)["detail"]
     app.extensions["engine"].dispose()
 
 
