@@ -38,14 +38,18 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 
 # base-files comes first: it makes /bin, /lib and /lib64 links into /usr, where others would make
-# them directories. Scanners find each package's control file and checksums in status.d.
+# them directories. Scanners find each package's control file and checksums in status.d; Debian
+# lists those of configuration files apart.
 WORKDIR /rootfs
 RUN mkdir -p var/lib/dpkg/status.d \
     && for deb in /debs/base-files_*.deb /debs/*.deb; do \
         listing=var/lib/dpkg/status.d/$(dpkg-deb --field "$deb" Package); \
         dpkg-deb --extract "$deb" .; \
         dpkg-deb --field "$deb" > "$listing"; \
-        dpkg-deb --ctrl-tarfile "$deb" | tar --extract --to-stdout ./md5sums > "$listing.md5sums"; \
+        dpkg-deb --info "$deb" md5sums > "$listing.md5sums"; \
+        for file in $(dpkg-deb --info "$deb" conffiles 2>/dev/null | grep '^/'); do \
+            md5sum "${file#/}" >> "$listing.md5sums"; \
+        done; \
     done
 
 # What no service reads goes: character sets of the C library (8 MB; Python has its own), scripts,
@@ -140,7 +144,7 @@ RUN --mount=type=bind,source=requirements/runtime.txt,target=runtime.txt \
 FROM dependencies AS project
 
 # Into a folder of its own, so that the image gets it as a layer of its own: a code change pushes
-# a few kilobytes. The dependencies are in place and locked, so none is resolved here. By its name
+# that one, of some 65 kB. The dependencies are in place and locked, so none is resolved here. By its name
 # and not by its file, whose path pip would note down for all time.
 WORKDIR /project
 # A pipe does fail here, by the SHELL that the stage `build` has set.
@@ -160,7 +164,7 @@ COPY --from=rootfs /rootfs /
 COPY --from=dependencies /opt/venv /opt/venv
 
 # Where gunicorn finds its settings file by itself. Before the project's files, so that theirs is
-# the last layer: each layer after one that changed changes as well.
+# the last layer: each layer after one that changed changes as well. (This one is empty.)
 WORKDIR /app
 COPY --from=project /project /
 
@@ -213,7 +217,7 @@ COPY --from=test-tools /tools /tools
 COPY pyproject.toml gunicorn.conf.py ./
 COPY tests/unit tests/unit
 # Development, as on a desk: the tests set what they need themselves.
-ENV APP_ENV="" COVERAGE_FILE=/tmp/coverage PYTHONPATH=/tools
+ENV APP_ENV=development COVERAGE_FILE=/tmp/coverage PYTHONPATH=/tools
 CMD ["python3", "-m", "pytest", "-p", "no:cacheprovider", "tests/unit"]
 
 

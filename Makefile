@@ -5,8 +5,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
 
-# The image's name, by default the project's own. One that you name yourself is used as it is by
-# `contract` and `push`, and built by them only if there is none of that name.
+# The image's name, by default the project's own. `contract` builds that one, but takes one that
+# you name yourself as it is: here, or pulled.
 IMAGE ?= $(shell sed -n '0,/^name = "/s/^name = "\([^"]*\)".*/\1/p' pyproject.toml)
 # The port on this machine at which `make up` publishes the service.
 PORT ?= 8080
@@ -22,7 +22,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.1
 .PHONY: help up down logs debug test lint unit image contract save push lock docs clean python
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 	@echo "IMAGE=name:tag names the image for every verb; it is now $(IMAGE)."
 
 up: python ## Build the service, start it hardened, wait until it is healthy, show one answer
@@ -35,6 +35,7 @@ logs: ## Show what the service prints; in a terminal, as it comes
 	@docker compose logs --no-log-prefix $$(if [[ -t 1 ]]; then echo --follow; fi)
 
 debug: python ## Open a shell beside the running service, with bash, curl, ps and strace
+	@$(PYTHON) scripts/engine.py
 	@service=$$(docker compose ps --quiet app 2>/dev/null || true); \
 	if [[ -z $$service ]]; then echo "error: the service is not running; \`make up\`" >&2; exit 1; fi; \
 	image=$$($(PYTHON) scripts/image.py build --target debug); \
@@ -48,7 +49,7 @@ lint: $(BIN)/installed ## Check Dockerfiles, Python, shell scripts, workflows an
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/python scripts/docs.py --check
-	$(BIN)/hadolint $$(git ls-files '*Dockerfile')
+	$(BIN)/hadolint $(wildcard Dockerfile tests/*.Dockerfile tests/*/*.Dockerfile)
 	$(BIN)/shellcheck .ci/run
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
@@ -64,14 +65,14 @@ image: python ## Build the image and print its size
 	@$(PYTHON) scripts/image.py build
 
 contract: $(BIN)/installed ## Prove the image's promises against running containers
-	@$(PYTHON) scripts/image.py $(if $(NAMED),ensure,build)
+	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
 	@$(BIN)/pytest tests/image --image "$(IMAGE)"
 
 save: python ## Keep the image in a file: make save FILE=image.tar
-	@$(PYTHON) scripts/image.py save $(FILE)
+	@$(PYTHON) scripts/image.py save $(if $(FILE),"$(FILE)")
 
 push: python ## Push the image, from FILE if given: make push IMAGE=registry/name:tag
-	@$(PYTHON) scripts/image.py push $(FILE)
+	@$(PYTHON) scripts/image.py push $(if $(FILE),"$(FILE)")
 
 lock: $(BIN)/installed ## Update the locks in requirements/ to the newest versions
 	$(LOCK) pyproject.toml --output-file requirements/runtime.txt
@@ -83,12 +84,13 @@ lock: $(BIN)/installed ## Update the locks in requirements/ to the newest versio
 docs: $(BIN)/installed ## Write the list of settings in docs/ and .env.example anew
 	@$(BIN)/python scripts/docs.py
 
-clean: ## Remove what the other verbs made: containers, images, .venv
+clean: python ## Remove what the other verbs made: containers, images, .venv; not the data
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
 	@if docker version >/dev/null 2>&1; then \
 		docker compose down --remove-orphans; \
 		$(PYTHON) scripts/image.py remove; \
+		echo "The service's data is kept; \`docker compose down --volumes\` deletes it."; \
 	fi
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
 
 python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -98,6 +100,8 @@ python:
 $(BIN)/installed: requirements/runtime.txt requirements/dev.txt pyproject.toml | python
 	@$(PYTHON) scripts/tools.py
 
-# Any other word.
-.DEFAULT:
+# Any other word, also one that happens to be a file's or a folder's name.
+NO_VERBS := $(filter-out docs Makefile pyproject.toml,$(wildcard *))
+.PHONY: $(NO_VERBS)
+$(NO_VERBS) .DEFAULT:
 	@echo "error: there is no verb '$@'; \`make help\` lists them" >&2; exit 2

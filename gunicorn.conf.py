@@ -13,12 +13,13 @@ from app.server import (  # noqa: F401 (hooks, which gunicorn finds by their nam
     child_exit,
     post_fork,
     pre_fork,
+    settings,
     use_metrics_directory,
 )
-from app.settings import Settings, SettingsError
+from app.settings import SettingsError
 
 try:
-    _settings = Settings.load()
+    _settings = settings()
 except SettingsError as error:
     # gunicorn prints a traceback for any exception from this file, but lets this one pass.
     sys.exit(f"error: {error}")

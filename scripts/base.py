@@ -11,7 +11,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from common import ROOT, apt_get, capture, die, may_install, on_debian, output, say, step
+from common import ROOT, apt_get, capture, die, may_install, output, say, step
 
 STAND_IN = "drydock-base"  # the name of the stand-in's image
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -56,7 +56,7 @@ def bootstrap(suite: str, tag: str) -> None:
             die("no registry can be reached, and mmdebstrap is not installed: install it, as root")
         if output("apt-cache", "show", "mmdebstrap") is None:
             apt_get("reading the package lists", "update")
-        apt_get("installing mmdebstrap", "install", "mmdebstrap")
+        apt_get("installing mmdebstrap", "install", "mmdebstrap", "debian-archive-keyring")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder, "root.tar")
         sources = Path(folder, "sources.list")
@@ -71,10 +71,11 @@ def bootstrap(suite: str, tag: str) -> None:
 
 
 def mirrors(suite: str) -> str:
-    """This Debian machine's own archive addresses, security included, for another suite."""
-    if not on_debian():
+    """A Debian machine's own archive addresses, security included, for another suite."""
+    release = platform.freedesktop_os_release()
+    if release["ID"] != "debian":  # an Ubuntu's archive has no Debian
         return ""
-    own = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
+    own = release.get("VERSION_CODENAME", "")
     template = "$(REPO_URI) $(RELEASE) $(COMPONENT)"
     listed = output("apt-get", "indextargets", "--format", template, "Created-By: Packages") or ""
     found = re.findall(rf"^(\S+) {own}(|-updates|-security) main$", listed, re.MULTILINE)

@@ -31,12 +31,17 @@ def die(message: str) -> NoReturn:
 
 @contextlib.contextmanager
 def entry() -> Iterator[None]:
-    """Turn Ctrl-C into one line and the customary status; wraps every script's main()."""
+    """Turn what a user can cause into one line and a status; wraps every script's main()."""
     try:
         yield
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
+    except FileNotFoundError as error:
+        die(f"{error.filename} is missing")
+
+
+NOT_INSTALLED = 127  # a shell's status for a command that it does not find
 
 
 def capture(*command: str) -> subprocess.CompletedProcess[str]:
@@ -44,7 +49,9 @@ def capture(*command: str) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        return subprocess.CompletedProcess(command, 127, "", f"{command[0]} is not installed")
+        return subprocess.CompletedProcess(
+            command, NOT_INSTALLED, "", f"{command[0]} is not installed"
+        )
 
 
 def output(*command: str) -> str | None:

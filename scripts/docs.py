@@ -16,7 +16,8 @@ DOCUMENT = """\
 # Settings
 
 All are environment variables, read and checked once at start. A bad one ends the start with one
-line that names it, what is wrong and what would be right. An empty variable counts as unset.
+line that names it, what is wrong and what would be right. An empty variable counts as unset, but
+an empty `APP_ENV` is an error: it would turn an image's production into development.
 `app settings` shows the values in effect: `docker run --rm --env-file .env IMAGE app settings`.
 
 A secret can be given as the path of a file instead, in the variable with `_FILE` at its end; a line

@@ -17,9 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import apt_get, capture, die, entry, may_install, on_debian, output, say
+from common import NOT_INSTALLED, apt_get, capture, die, entry, may_install, on_debian, output, say
 
-OLDEST = 25  # the first with HEALTHCHECK --start-interval and the containerd image store
+OLDEST = 25  # the first with HEALTHCHECK --start-interval
 NEEDED = f"Docker Engine {OLDEST} or newer with the buildx and compose v2 plugins"
 LOG = Path("/var/log/dockerd.log")
 
@@ -110,11 +110,13 @@ def start() -> None:
     """Start the installed engine and wait until it answers, 60 seconds at the most."""
     say("starting the engine ...")
     settings = Path("/etc/docker/daemon.json")
-    if not settings.exists():
-        # This image store has the OCI exporter that a reproducible build needs.
+    if not settings.exists() and not Path("/var/lib/docker").exists():
+        # This image store has the OCI exporter that a reproducible build needs. Only for an engine
+        # that is new here: one that has images would not find them again.
         settings.parent.mkdir(parents=True, exist_ok=True)
         settings.write_text(json.dumps({"features": {"containerd-snapshotter": True}}) + "\n")
-    if Path("/run/systemd/system").is_dir():
+    systemd = Path("/run/systemd/system").is_dir()
+    if systemd:
         subprocess.run(["systemctl", "restart", "docker"], check=False)
     else:
         # No init system (a CI container, a small virtual machine): it is ours to start, in a
@@ -131,7 +133,8 @@ def start() -> None:
     deadline = time.monotonic() + 60
     while output("docker", "version", "--format", "{{.Server.Version}}") is None:
         if time.monotonic() > deadline:
-            die(f"the engine was started and does not answer; its log is {LOG}")
+            where = "in `journalctl -u docker`" if systemd else LOG
+            die(f"the engine was started and does not answer; its log is {where}")
         time.sleep(0.2)
 
 
@@ -150,15 +153,16 @@ def main() -> None:
                 "the engine's socket refuses this user; run as root or join the group: "
                 "usermod -aG docker $USER, then log in again"
             )
-        if os.environ.get("DOCKER_HOST") and not answers:
+        if os.environ.get("DOCKER_HOST") and asked.returncode != NOT_INSTALLED:
             die(f"no engine answers at DOCKER_HOST={os.environ['DOCKER_HOST']}; start or unset it")
         if os.environ.get("ENGINE_INSTALL") == "never":
             die(f"{lacks}, and ENGINE_INSTALL=never forbids to install it; install {NEEDED}")
         if not may_install():
             why = "run this as root to have it done" if on_debian() else "or start it"
             die(f"{lacks}; install {NEEDED}, {why}")
-        if missing or shutil.which("dockerd") is None:
-            install(plugins_only=answers)
+        has_engine = shutil.which("dockerd") is not None
+        if missing or not has_engine:
+            install(plugins_only=has_engine)
         if output("docker", "version", "--format", "{{.Server.Version}}") is None:
             start()
         version = output("docker", "version", "--format", "{{.Server.Version}}") or ""

@@ -44,7 +44,7 @@ def name(target: str = "runtime") -> str:
     Always with a tag: without one, `docker save` takes all the tags there are.
     """
     image = os.environ.get("IMAGE", "")
-    if not re.fullmatch(r"[a-z0-9][\w./:-]*", image, re.ASCII):
+    if not re.fullmatch(r"[a-z0-9][\w./:-]*(@sha256:[0-9a-f]{64})?", image, re.ASCII):
         die(f"IMAGE={image!r} is no image name; one looks like IMAGE=registry.example/name:tag")
     if ":" not in image.rpartition("/")[2]:
         image += ":latest"
@@ -71,21 +71,22 @@ def sources_time() -> int | None:
 def source_address() -> str:
     """Where the sources are published, from git's remote; without the credentials it may hold."""
     remote = git("remote", "get-url", "origin").removesuffix(".git")
-    remote = re.sub(r"^(?:ssh://)?git@([^:/]+)[:/]", r"https://\1/", remote)
+    remote = re.sub(r"^ssh://git@([^:/]+)(?::\d+)?/", r"https://\1/", remote)
+    remote = re.sub(r"^git@([^:/]+):", r"https://\1/", remote)
     remote = re.sub(r"^(https?://)[^/@]*@", r"\1", remote)
     return remote if remote.startswith(("https://", "http://")) else ""
 
 
 def build_arguments() -> dict[str, str]:
     """What the Dockerfile's ARG lines take; an unknown value is empty."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text()).get("project", {})
     revision = git("rev-parse", "--verify", "HEAD")
     changed = git("status", "--porcelain")
     seconds = sources_time()
     arguments = {
-        "TITLE": project["name"],
-        "VERSION": project["version"],
-        "LICENSES": project["license"],
+        "TITLE": project.get("name", ""),
+        "VERSION": project.get("version", ""),
+        "LICENSES": project.get("license", ""),
         "REVISION": revision + ("-dirty" if revision and changed else ""),
         "SOURCE": source_address(),
     }
@@ -105,13 +106,17 @@ def secrets() -> list[str]:
 
 def build(target: str) -> None:
     """Build `target` as the image $IMAGE, showing one line for each step that does work."""
+    if "@" in name():
+        die(f"{name()} names a digest, which no build can promise; name a tag")
     engine.main()
     options = base.build_options()
     for key, value in build_arguments().items():
         options += ["--build-arg", f"{key}={value}"]
     options += secrets()
     say(f"building {name(target)} ...")
-    command = ["docker", "buildx", "build", "--load", "--progress=plain", "--provenance=false"]
+    # `docker build` takes the engine's own builder, whatever other is selected for buildx: that one
+    # alone sees the stand-in among the engine's images.
+    command = ["docker", "build", "--progress=plain", "--provenance=false"]
     command += ["--target", target, "--tag", name(target), *options, str(ROOT)]
     log: list[str] = []
     with subprocess.Popen(
@@ -179,16 +184,31 @@ def report() -> None:
     )
 
 
-def ensure() -> None:
-    """Build the image unless one of this name is here already."""
-    if output("docker", "image", "inspect", name()) is None:
-        build("runtime")
+def is_here() -> bool:
+    """Whether the engine has the image."""
+    return output("docker", "image", "inspect", name()) is not None
+
+
+def find() -> None:
+    """Have an image that exists already at hand: the engine's own or, if it has none, a pulled one.
+
+    It is not built: what is to be proved of an image must not be proved of another.
+    """
+    engine.main()
+    if is_here():
+        return
+    say(f"pulling {name()} ...")
+    if output("docker", "pull", "--quiet", name()) is None:
+        die(f"there is no image {name()} here, nor can it be pulled; `make image` builds one")
 
 
 def save(file: Path) -> None:
     """Keep the image in a file, as `docker load` reads it."""
+    engine.main()
+    if not is_here():
+        build("runtime")
     if output("docker", "save", "--output", str(file), name()) is None:
-        die(f"{name()} was not saved to {file}; is it built, and can the file be written?")
+        die(f"{name()} was not saved to {file}; can the file be written?")
     say(f"saved {name()} to {file}")
 
 
@@ -196,7 +216,8 @@ def push(file: Path | None) -> None:
     """Push the image and print the digest that it is pulled by; `file` is one that `save` made."""
     engine.main()
     if file is None:
-        ensure()
+        if not is_here():
+            build("runtime")
     else:
         loaded = output("docker", "load", "--quiet", "--input", str(file))
         if loaded is None:
@@ -207,9 +228,9 @@ def push(file: Path | None) -> None:
 
 
 def remove() -> None:
-    """Remove the images that `build` made, and the stand-in for their base."""
+    """Remove the images that `build` and the tests made, and the stand-in for their base."""
     stand_ins = output("docker", "image", "ls", "--quiet", base.STAND_IN) or ""
-    for image in (name(), name("test"), name("debug"), *stand_ins.split()):
+    for image in (name(), name("test"), name("debug"), "drydock-postgres", *stand_ins.split()):
         if output("docker", "image", "inspect", image) is not None:
             output("docker", "image", "rm", "--force", image)
             say(f"removed the image {image}")
@@ -221,8 +242,8 @@ def main() -> None:
     verbs = parser.add_subparsers(dest="verb", required=True)
     targets = ("runtime", "test", "debug")
     verbs.add_parser("build").add_argument("--target", default="runtime", choices=targets)
-    verbs.add_parser("ensure")
-    verbs.add_parser("save").add_argument("file", type=Path)
+    verbs.add_parser("find")
+    verbs.add_parser("save").add_argument("file", type=Path, nargs="?")
     verbs.add_parser("push").add_argument("file", type=Path, nargs="?")
     verbs.add_parser("remove")
     arguments = parser.parse_args()
@@ -232,10 +253,11 @@ def main() -> None:
             report()
         else:
             print(name(arguments.target))
-    elif arguments.verb == "ensure":
-        engine.main()
-        ensure()
+    elif arguments.verb == "find":
+        find()
     elif arguments.verb == "save":
+        if arguments.file is None:
+            die("name the file to save to: make save FILE=image.tar")
         save(arguments.file)
     elif arguments.verb == "push":
         push(arguments.file)

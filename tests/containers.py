@@ -110,7 +110,7 @@ def network() -> Iterator[str]:
     try:
         yield name
     finally:
-        docker("network", "rm", name, check=False)
+        docker("network", "rm", name)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import flask_smorest
 from flask_smorest.utils import prepare_response
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
 from app.errors import CONTENT_TYPE, Problem
 
@@ -37,6 +37,18 @@ def _no_constant(name: str) -> None:
 class Parser(FlaskParser):
     """Reads a JSON body strictly, and tells broken JSON and another type from wrong data."""
 
+    @staticmethod
+    def _body(req: Request) -> bytes:
+        limit = req.max_content_length
+        if req.content_length is None and limit is not None:
+            # Of a chunked body werkzeug gives what fits and keeps quiet about the rest.
+            req.max_content_length = limit + 1
+            body = req.get_data(cache=False)
+            if len(body) > limit:
+                raise RequestEntityTooLarge
+            return body
+        return req.get_data(cache=False)
+
     def load_json(self, req: Request, schema: Schema) -> Any:  # noqa: ANN401, ARG002 (webargs's signature)
         """Return the body as Python data."""
         if req.mimetype != "application/json":
@@ -44,7 +56,7 @@ class Parser(FlaskParser):
         try:
             # bytes.decode() refuses what is not UTF-8, encode() a lone surrogate (\ud800), which
             # JSON can spell but no database can store.
-            body = req.get_data(cache=False).decode()
+            body = self._body(req).decode()
             data = json.loads(body, parse_constant=_no_constant)
             json.dumps(data, ensure_ascii=False).encode()
         except (ValueError, RecursionError):

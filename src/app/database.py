@@ -7,6 +7,7 @@ import fcntl
 import logging
 import os
 import re
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL, Connection
     from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
 
     from app.settings import Settings
 
@@ -59,13 +61,16 @@ def connect(settings: Settings) -> Engine:
     if address.drivername == "sqlite":
         arguments: dict[str, object] = {"timeout": seconds}
     else:
+        limits = f"-c statement_timeout={seconds * 1000} -c lock_timeout={seconds * 1000}"
         arguments = {
             "connect_timeout": max(seconds, 2),  # libpq takes a smaller one for 2
-            "options": f"-c statement_timeout={seconds * 1000} -c lock_timeout={seconds * 1000}",
             # A server that went away without a word: do not wait for TCP's quarter of an hour.
             "tcp_user_timeout": seconds * 1000,
             "application_name": "app",
         }
+        # What the address itself asks for goes before.
+        arguments = {k: v for k, v in arguments.items() if k not in address.query}
+        arguments["options"] = f"{limits} {address.query.get('options', '')}"
     engine = create_engine(
         address,
         pool_size=settings.web_threads,
@@ -77,11 +82,23 @@ def connect(settings: Settings) -> Engine:
     )
     if address.drivername == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
-    event.listen(engine, "checkout", lambda *_: metrics.connections.inc())
-    event.listen(engine, "checkin", lambda *_: metrics.connections.dec())
+    event.listen(engine, "checkout", _count_out)
+    event.listen(engine, "checkin", _count_in)
     # A worker is forked from a process that may have connected; two must not share a connection.
     os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
     return engine
+
+
+def _count_out(_connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
+    if record.record_info is not None:
+        record.record_info["counted"] = True
+        metrics.connections.inc()
+
+
+def _count_in(_connection: object, record: ConnectionPoolEntry) -> None:
+    # A connection that failed on its way out comes back in without having been counted.
+    if record.record_info is not None and record.record_info.pop("counted", False):
+        metrics.connections.dec()
 
 
 def _set_up_sqlite(connection: DBAPIConnection, _record: object) -> None:
@@ -154,31 +171,41 @@ def migrate(settings: Settings) -> list[str]:
     """
     engine = connect(settings)
     try:
-        with engine.begin() as connection, _alone(engine, connection):
-            if current_revision(connection) == latest_revision():
-                return []
-            return _upgrade(connection, settings)
+        with _alone(engine), engine.begin() as connection:
+            if engine.dialect.name == "postgresql":
+                # Waiting for others is no slow statement.
+                no_limits = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"
+                connection.execute(text(no_limits))
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
+            current, latest = current_revision(connection), latest_revision()
+            if current is not None and current > latest:
+                raise DatabaseError(
+                    f"the database is at revision {current}, newer than this version's {latest}; "
+                    "run the version that migrated it, or a newer one"
+                )
+            return [] if current == latest else _upgrade(connection, settings)
     except (SQLAlchemyError, OSError) as error:
         reason = re.sub(r"\s+", " ", str(getattr(error, "orig", None) or error))
-        where = engine.url.render_as_string(hide_password=True)
+        # Without the query, where a password may stand as well.
+        where = engine.url.set(query={}).render_as_string(hide_password=True)
         raise DatabaseError(f"the database {where} can't be migrated: {reason}") from None
     finally:
         engine.dispose()
 
 
 @contextlib.contextmanager
-def _alone(engine: Engine, connection: Connection) -> Iterator[None]:
-    """Hold the right to migrate until the connection's transaction ends."""
-    if engine.dialect.name == "postgresql":
-        # Waiting for others is no slow statement.
-        connection.execute(text("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"))
-        connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
+def _alone(engine: Engine) -> Iterator[None]:
+    """Have an SQLite file to oneself; PostgreSQL has locks of its own."""
+    if engine.dialect.name != "sqlite":
         yield
-    else:
-        with open(f"{engine.url.database}.lock", "w") as file:  # noqa: PTH123 (beside it)
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-            connection.commit()
+        return
+    # By itself the driver begins no transaction before DDL, and a migration that is cut off would
+    # stay half done: https://docs.sqlalchemy.org/en/20/dialects/sqlite.html#pysqlite-serializable
+    event.listen(engine, "connect", lambda raw, _: setattr(raw, "isolation_level", None))
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    with Path(f"{engine.url.database}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _upgrade(connection: Connection, settings: Settings) -> list[str]:
@@ -206,9 +233,8 @@ def prepare(settings: Settings) -> None:
     directory = settings.data_dir
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        probe = directory / f".probe-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=directory):
+            pass
     except OSError as error:
         raise DatabaseError(
             f"DATA_DIR={directory}: user {os.geteuid()}:{os.getegid()} can't write there "

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 # The ids of the request that this thread serves: its own, and its trace's if it belongs to one.
 current_ids: ContextVar[tuple[str | None, str | None]] = ContextVar("ids", default=(None, None))
 
+# What a pipe takes whole, from however many processes (PIPE_BUF). The trace of an error may be
+# longer; what a client can send must not be.
+LONGEST = 4096  # bytes of a line
+CUT = 256  # characters of a message that is too long: no more than 6 bytes each when escaped
+
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -90,7 +95,11 @@ class Stdout(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record."""
         try:
-            write_line(self.format(record))
+            line = self.format(record)
+            if len(line.encode(errors="backslashreplace")) >= LONGEST and not record.exc_info:
+                record.msg, record.args = record.getMessage()[:CUT] + "...", None
+                line = self.format(record)
+            write_line(line)
         except Exception:
             self.handleError(record)
 

@@ -97,7 +97,7 @@ class MetricsPort:
         if environ["SERVER_PORT"] != self.port:
             return self.application(environ, start_response)
         environ["app.metrics"] = True
-        if environ["PATH_INFO"] == "/metrics" and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+        if environ["PATH_INFO"] == "/metrics" and environ["REQUEST_METHOD"] == "GET":
             return self.metrics(environ, start_response)
         start_response("404 Not Found", [("Content-Type", "text/plain")])
-        return [b"the metrics are at /metrics\n"]
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [b"the metrics are at /metrics\n"]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from app.settings import Network
 
+ADDRESS = re.compile(r"\[([^\]]*)\](?::\d+)?|([\d.]+):\d+|(.*)")
 REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 # https://www.w3.org/TR/trace-context/#traceparent-header: what follows the four fields is for
 # later versions; version ff and ids of zeros only are not valid.
@@ -39,6 +40,16 @@ def trace_id(environ: WSGIEnvironment) -> str | None:
     if not found or (found[1] == "00" and found[3]):
         return None
     return found[2]
+
+
+def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address in an entry of X-Forwarded-For; some proxies add a port, or map IPv4 to IPv6."""
+    found = ADDRESS.fullmatch(text.strip())
+    try:
+        parsed = ipaddress.ip_address((found[1] or found[2] or found[3]) if found else "")
+    except ValueError:
+        return None
+    return getattr(parsed, "ipv4_mapped", None) or parsed
 
 
 class Observe:
@@ -93,23 +104,18 @@ class TrustedProxies:
 
     def trusts(self, address: str) -> bool:
         """Whether the address is a trusted proxy's."""
-        try:
-            parsed = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        return any(parsed in network for network in self.trusted)
+        parsed = parse_address(address)
+        return parsed is not None and any(parsed in network for network in self.trusted)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
         if self.trusts(environ.get("REMOTE_ADDR", "")):
             for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")):
-                address = hop.strip()
-                try:
-                    ipaddress.ip_address(address)
-                except ValueError:
+                address = parse_address(hop)
+                if address is None:
                     break
-                environ["REMOTE_ADDR"] = address
-                if not self.trusts(address):
+                environ["REMOTE_ADDR"] = str(address)
+                if not self.trusts(hop):
                     break
             # Each proxy may have added its own: the last is that of the one that is trusted.
             scheme = environ.get("HTTP_X_FORWARDED_PROTO", "").rpartition(",")[2].strip()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import logging
 import os
@@ -39,6 +41,20 @@ log = logging.getLogger(__name__)
 PROBES = {"/livez", "/readyz"}
 
 
+@functools.cache
+def settings() -> Settings:
+    """The settings as they were when this process started.
+
+    gunicorn reads its settings again on SIGHUP. The application, loaded once and for all workers,
+    does not; and a secret's file that is being replaced at that moment must not end the service.
+
+    Raises:
+        SettingsError: with one line for each variable that is not acceptable.
+
+    """
+    return Settings.load()
+
+
 def write_error(sock: socket.socket, status_int: int, reason: str, mesg: str) -> None:
     """Refuse what gunicorn could not even parse, in place of its HTML, with a problem document.
 
@@ -46,7 +62,8 @@ def write_error(sock: socket.socket, status_int: int, reason: str, mesg: str) ->
     """
     request_id = uuid.uuid4().hex
     token = logs.current_ids.set((request_id, None))
-    log.warning("refused with %d: %s", status_int, mesg)
+    with contextlib.suppress(OSError):  # the client may be gone
+        log.warning("refused %s with %d: %s", sock.getpeername()[0], status_int, mesg)
     logs.current_ids.reset(token)
     document = errors.document(status_int, reason, "The request is not valid HTTP.", request_id)
     body = json.dumps(document).encode() + b"\n"
@@ -61,6 +78,11 @@ def write_error(sock: socket.socket, status_int: int, reason: str, mesg: str) ->
 gunicorn.util.write_error = write_error
 
 
+def _is_not_told_elsewhere(record: logging.LogRecord) -> bool:
+    """Leave out what `write_error` tells better: with the request's id."""
+    return not str(record.msg).startswith("Invalid request from ip=")
+
+
 class ServerLogger(Logger):
     """gunicorn's own messages as all other log lines; one line of ours for each request.
 
@@ -71,9 +93,10 @@ class ServerLogger(Logger):
     def setup(self, cfg: Config) -> None:
         """Leave the handlers to the root logger."""
         self.cfg = cfg
-        self._settings = Settings.load()
+        self._settings = settings()
         logs.configure(self._settings)
         self.error_log = logging.getLogger("gunicorn")
+        self.error_log.addFilter(_is_not_told_elsewhere)
         self._access_log_enabled = self.error_log.isEnabledFor(logging.INFO)
 
     def access(

@@ -1,8 +1,8 @@
 """Every setting of the service: its type, default, bounds and meaning, in one place.
 
 All are read from the environment once, at start, and checked together. An empty variable counts
-as unset, for that is what compose files and shells pass on when nobody has set it. A secret NAME
-can be given as the path of a file instead, in NAME_FILE.
+as unset, for that is what compose files and shells pass on when nobody has set it; an empty
+APP_ENV alone is an error. A secret NAME can be given as the path of a file instead, in NAME_FILE.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _is_database_url(value: str) -> None:
         url = make_url(value)
     except (ArgumentError, ValueError):
         raise ValidationError("Not a database's address.") from None
-    if url.drivername == "sqlite" and url.database:
+    if url.drivername == "sqlite" and url.database and not url.database.startswith((":", "file:")):
         return
     if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise ValidationError("Not an address of a kind of database that is supported.")
@@ -77,7 +77,7 @@ class Settings:
     app_env: str = _setting(
         "development",
         fields.String(validate=validate.Regexp(r"[A-Za-z0-9_-]{1,32}\Z", error="Not a name.")),
-        "up to 32 letters, digits, '-' and '_'",
+        "1 to 32 letters, digits, '-' and '_'",
         "The environment's name, shown in answers. `development` alone is less strict: logs are"
         " text, sample data is there, and without `API_TOKEN` anybody may write. The image sets"
         " `production`.",
@@ -86,7 +86,7 @@ class Settings:
         5000,
         _whole(1, 65535),
         "a whole number from 1 to 65535",
-        "The TCP port that the service listens on, on all interfaces.",
+        "The TCP port that the service listens on, on all IPv4 interfaces.",
     )
     app_revision: str | None = _setting(
         None,
@@ -222,7 +222,8 @@ class Settings:
             except SettingsError as error:
                 problems[name] = str(error)
             else:
-                if value:
+                # An empty APP_ENV would turn an image's production into the laxer development.
+                if value or (name == "APP_ENV" and value == ""):
                     given[name] = value
         schema = Schema.from_dict({n: f.metadata["field"] for n, f in variables.items()})()
         try:

@@ -7,7 +7,7 @@ import csv
 import hashlib
 import re
 import stat
-import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from containers import docker
@@ -174,7 +174,8 @@ def test_every_file_is_accounted_for_and_as_its_package_made_it(root: Root) -> N
     assert not [path for path, intact in known.items() if not intact]
 
     made_by_the_build = re.compile(
-        rf"/etc/.*|{STATUS}.*|/app/(gunicorn\.conf\.py|\.flaskenv)|/opt/venv/pyvenv\.cfg"
+        rf"/etc/(passwd|group|ssl/certs/ca-certificates\.crt)|{STATUS}.*"
+        r"|/app/(gunicorn\.conf\.py|\.flaskenv)|/opt/venv/pyvenv\.cfg"
     )
     for path, _ in root.files():
         if path.endswith(".pyc"):
@@ -217,7 +218,7 @@ def test_has_no_tests_no_caches_and_no_sources_of_the_build(root: Root) -> None:
 
 def test_files_carry_no_path_of_the_build(root: Root) -> None:
     """Neither in tracebacks (bytecode) nor in records; nor a path of the machine that built it."""
-    here = str(sys.path[0]).encode()
+    here = str(Path(__file__).parents[2]).encode()
     paths = re.compile(
         rb"(/rootfs/|/project/(opt|app)/|/wheel/[\w.]+whl|/debs/|/pip/bin|/src/src|"
         + re.escape(here)

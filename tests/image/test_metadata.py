@@ -68,9 +68,13 @@ def test_is_in_production_unless_told_otherwise(config: dict[str, Any]) -> None:
 def test_labels_tell_where_it_comes_from(config: dict[str, Any]) -> None:
     labels = config["Labels"]
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
-    assert labels[LABEL + "title"] == project["name"]
-    assert labels[LABEL + "version"] == project["version"]
-    assert labels[LABEL + "licenses"] == project["license"]
+    expected = {"title": "name", "version": "version", "licenses": "license"}
+    told = {label: labels[LABEL + label] for label in expected}
+    # A plain `docker build` knows none of them, and then none says anything.
+    if any(told.values()):
+        assert told == {label: project[key] for label, key in expected.items()}
+    else:
+        assert not any(labels[LABEL + label] for label in ("revision", "created", "source"))
     assert re.fullmatch(r"([0-9a-f]{40}(-dirty)?)?", labels[LABEL + "revision"])
     assert re.fullmatch(r"(https?://[^@]+)?", labels[LABEL + "source"])
     if created := labels[LABEL + "created"]:
@@ -84,7 +88,7 @@ def test_the_service_reports_the_revision_that_the_label_names(
     quiet = ("--rm", "--env", "LOG_LEVEL=error")
     told = json.loads(docker("run", *quiet, image, "python3", "-c", code).stdout)
     assert (told["revision"] or "") == config["Labels"][LABEL + "revision"]
-    assert told["version"] == config["Labels"][LABEL + "version"]
+    assert config["Labels"][LABEL + "version"] in ("", told["version"])
 
 
 def test_environment_and_history_hold_no_secret(image: str, config: dict[str, Any]) -> None:

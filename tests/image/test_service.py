@@ -37,12 +37,15 @@ def titles(container: Container) -> list[str]:
     return [blog["title"] for blog in answer["blogs"]]
 
 
+# A test names these before `run`: what is made first is removed last.
+
+
 @pytest.fixture
 def volume() -> Iterator[str]:
     name = unique("volume")
     docker("volume", "create", name)
     yield name
-    docker("volume", "rm", "--force", name, check=False)
+    docker("volume", "rm", name)
 
 
 @pytest.fixture
@@ -69,7 +72,7 @@ def test_a_volume_keeps_the_data_over_the_container_s_end(run: Run, volume: str,
     assert titles(second) == ["kept"]
 
 
-def test_data_written_just_before_a_crash_is_there_after(run: Run, volume: str) -> None:
+def test_data_written_just_before_a_crash_is_there_after(volume: str, run: Run) -> None:
     options = ("-v", f"{volume}:/data", "-e", f"API_TOKEN={TOKEN}")
     first = run(*options).wait_until_healthy()
     for number in range(20):
@@ -95,7 +98,7 @@ def test_of_five_migrations_at_once_one_applies(
 
 
 def test_without_its_database_it_lives_is_not_ready_and_recovers(
-    run: Run, image: str, net: str, database: tuple[str, str]
+    net: str, database: tuple[str, str], run: Run, image: str
 ) -> None:
     server, address = database
     environment = ("--network", net, "-e", f"DATABASE_URL={address}", "-e", f"API_TOKEN={TOKEN}")
@@ -125,7 +128,7 @@ def test_without_its_database_it_lives_is_not_ready_and_recovers(
 
 
 def test_a_database_that_swallows_packets_costs_no_more_than_the_timeouts(
-    run: Run, image: str, net: str, database: tuple[str, str]
+    net: str, database: tuple[str, str], run: Run, image: str
 ) -> None:
     """Paused, it neither answers nor refuses, which no TCP stack reports."""
     server, address = database

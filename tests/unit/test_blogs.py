@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -105,6 +106,33 @@ def test_a_bad_body_is_refused(
     answer = client.post("/blogs", data=body, content_type=content_type, headers=TOKEN)
     assert answer.status_code == status
     assert answer.content_type == "application/problem+json"
+
+
+@pytest.mark.parametrize(("size", "status"), [(2**20, 201), (2**20 + 1, 413), (2**21, 413)])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_is_bounded_whether_or_not_it_tells_its_length(
+    client: FlaskClient, size: int, status: int, chunked: bool
+) -> None:
+    body = b'{"title": "x"}'.ljust(size)
+    # As gunicorn hands a chunked body over: without a length, with an end.
+    environ = {"wsgi.input_terminated": True, "CONTENT_LENGTH": None} if chunked else {}
+    answer = client.post(
+        "/blogs",
+        input_stream=io.BytesIO(body),
+        content_length=None if chunked else size,
+        content_type="application/json",
+        headers=TOKEN,
+        environ_overrides=environ,
+    )
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize("token", ["abc=def", "a,b", 'a"b', "=", "~!@#$%^&*()"])
+def test_any_token_that_the_settings_take_can_be_used(build: Build, token: str) -> None:
+    client = build(api_token=token).test_client()
+    for given, status in ((token, 201), (token + "x", 401)):
+        headers = {"Authorization": f"Bearer {given}"}
+        assert client.post("/blogs", json={"title": "x"}, headers=headers).status_code == status
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from prometheus_client import REGISTRY
 from sqlalchemy import create_engine, text
 
 from app import create_app, database
@@ -66,6 +67,68 @@ def test_a_database_that_can_t_be_reached_is_one_line_without_the_password() -> 
     assert "127.0.0.1:1" in str(error.value)
     assert "hunter2" not in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_newer_database_is_one_line(build: Build) -> None:
+    settings = build().extensions["settings"]
+    engine = database.connect(settings)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(database.DatabaseError, match="at revision 9999, newer than"):
+        database.migrate(settings)
+
+
+def test_a_migration_that_is_cut_off_leaves_nothing_behind(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = build().extensions["settings"]
+    engine = database.connect(settings)
+    with engine.begin() as connection:
+        for table in ("blogs", "alembic_version"):
+            connection.execute(text(f"DROP TABLE {table}"))
+    engine.dispose()
+    with monkeypatch.context() as patched:
+        patched.setattr("alembic.op.create_table", _create_and_fail)
+        with pytest.raises(database.DatabaseError, match="cut off"):
+            database.migrate(settings)
+    assert database.migrate(settings) == ["0001"]
+
+
+def _create_and_fail(*_: object, **__: object) -> None:
+    from alembic import op
+
+    op.execute("CREATE TABLE blogs (id INTEGER)")
+    raise OSError("cut off")
+
+
+def test_a_password_in_the_query_is_not_shown() -> None:
+    address = "postgresql://u@127.0.0.1:1/x?password=hunter2"
+    with pytest.raises(database.DatabaseError) as error:
+        database.migrate(Settings(database_url=address))
+    assert "hunter2" not in str(error.value)
+
+
+def test_connections_in_use_are_counted_even_if_one_fails_on_its_way_out(build: Build) -> None:
+    engine = build().extensions["engine"]
+
+    def in_use() -> float:
+        return REGISTRY.get_sample_value("app_database_connections") or 0.0
+
+    before = in_use()
+    with engine.connect():
+        assert in_use() == before + 1
+    assert in_use() == before
+
+    def dead(*_: object) -> None:
+        raise OSError("dead")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(engine.pool, "_pre_ping", True)
+        patched.setattr(engine.dialect, "do_ping", dead)
+        with pytest.raises(OSError, match="dead"):
+            engine.connect()
+    assert in_use() == before
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,17 @@ def test_a_line_that_can_t_be_formatted_does_not_end_the_request(
     assert "Logging error" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_a_message_too_long_for_a_pipe_is_cut(
+    capfd: pytest.CaptureFixture[str], log_format: str
+) -> None:
+    logs.configure(Settings(log_format=log_format))
+    logging.getLogger("x").warning("client said %s", "\xff" * 8000)
+    (line,) = lines(capfd)
+    assert len(line.encode()) < logs.LONGEST
+    assert "client said" in line
+
+
 def test_less_important_messages_are_left_out(capfd: pytest.CaptureFixture[str]) -> None:
     logs.configure(Settings(log_level="error"))
     logging.getLogger("x").warning("not shown")

@@ -23,8 +23,8 @@ FILE = next(
 
 def settings() -> dict[str, Any]:
     names = runpy.run_path(str(FILE))
-    imported = {"socket", "sys", "Path", "Settings", "SettingsError", "ServerLogger"}
-    imported |= {"use_metrics_directory"}
+    imported = {"socket", "sys", "Path", "SettingsError", "ServerLogger"}
+    imported |= {"settings", "use_metrics_directory"}
     return {n: v for n, v in names.items() if not n.startswith("_") and n not in imported}
 
 
@@ -32,6 +32,7 @@ def settings() -> dict[str, Any]:
 def no_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading the file makes a directory and sets a variable; here it shall not."""
     monkeypatch.setenv("METRICS_PORT", "0")
+    server.settings.cache_clear()
 
 
 def test_gunicorn_knows_every_setting_and_takes_its_value() -> None:
@@ -109,10 +110,12 @@ def test_gunicorn_s_own_messages_are_lines_like_all_others(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LOG_FORMAT", "json")
-    ServerLogger(Config()).warning("Invalid request from ip=%s: %s", "x", "a\nb")
+    logger = ServerLogger(Config())
+    logger.warning("Invalid request from ip=%s: %s", "x", "told by write_error")
+    logger.warning("client said %s", "a\nb")
     line = json.loads(capfd.readouterr().out)
     assert line["logger"] == "gunicorn"
-    assert line["message"] == "Invalid request from ip=x: a\nb"
+    assert line["message"] == "client said a\nb"
 
 
 def test_a_new_worker_takes_the_lowest_slot_that_is_free() -> None:

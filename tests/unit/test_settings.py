@@ -17,7 +17,7 @@ def test_nothing_has_to_be_set() -> None:
 
 
 def test_an_empty_variable_counts_as_unset() -> None:
-    assert Settings.load({"APP_ENV": "", "APP_PORT": ""}) == Settings()
+    assert Settings.load({"APP_PORT": "", "API_TOKEN": "", "API_TOKEN_FILE": ""}) == Settings()
 
 
 def test_values_are_read() -> None:
@@ -37,6 +37,7 @@ def test_values_are_read() -> None:
         ("APP_ENV", "pro duction"),
         ("APP_ENV", "x" * 33),
         ("APP_ENV", "prod\n"),
+        ("APP_ENV", ""),
         ("WEB_CONCURRENCY", "0"),
         ("WEB_CONCURRENCY", "many"),
         ("LOG_LEVEL", "loud"),
@@ -63,6 +64,7 @@ def test_a_bad_value_is_named_in_one_line(name: str, value: str) -> None:
         ("DATABASE_URL", "mysql://u:hunter2@h/d"),
         ("DATABASE_URL", "postgresql://u:hunter2@h:port/d"),
         ("DATABASE_URL", "sqlite://"),
+        ("DATABASE_URL", "sqlite:///:memory:"),
         ("API_TOKEN", "hunter2 with spaces"),
         ("API_TOKEN", "hunter2\n"),
     ],
