@@ -153,7 +153,9 @@ RUN --mount=from=wheel,source=/wheel,target=/wheel \
     /pip/bin/pip --python /opt/venv install --no-compile --no-deps --no-index \
         --find-links /wheel --prefix /project/opt/venv "$(basename /wheel/*.whl | cut -d- -f1)"
 COPY gunicorn.conf.py .flaskenv app/
-RUN python3 -B -m compileall -qf -s /project -p / --invalidation-mode unchecked-hash /project \
+# No bytecode for what runs once, migrations and settings: the layer is smaller without.
+RUN python3 -B -m compileall -qf -s /project -p / -x 'migrations|__main__|gunicorn' \
+        --invalidation-mode unchecked-hash /project \
     && find . -exec touch --no-dereference --date=@0 {} +
 
 

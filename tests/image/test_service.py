@@ -189,6 +189,7 @@ def test_an_unreadable_secret_ends_it_with_one_line(image: str, secret_file: Pat
     [
         (("-e", "DATABASE_URL=foo"), "DATABASE_URL: Not a database's address."),
         (("-e", "LOG_LEVEL=loud"), "LOG_LEVEL='loud': Not one of them."),
+        (("-e", "APP_ENV="), "APP_ENV='': Not a name."),
         (("-e", "METRICS_PORT=5000"), "METRICS_PORT=5000: APP_PORT is the same."),
         (("-e", "TRUSTED_PROXIES=10.0.0.1/8"), "TRUSTED_PROXIES='10.0.0.1/8': "),
         (("-e", "API_TOKEN=x", "-e", "API_TOKEN_FILE=/x"), "API_TOKEN: API_TOKEN_FILE is set"),
@@ -280,6 +281,18 @@ def test_no_client_can_break_or_forge_a_log_line(run: Run) -> None:
         assert line["logger"] != "forged"
         assert line["level"] != "error", line
     assert lines[-1]["path"] == "/hello/last-one"
+
+
+def test_workers_lines_do_not_mix_under_a_flood_of_long_ones(run: Run) -> None:
+    """What is longer than a pipe takes whole would run into another worker's line."""
+    container = run().wait_until_healthy()
+    request = b"GET /\x01" + b"\xff" * 8000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: raw(container.port, request), range(400)))
+    lines = [json.loads(line) for line in container.logs().splitlines()]
+    refused = [line for line in lines if line["message"].startswith("refused ")]
+    assert len(refused) == 400
+    assert all(line["request_id"] for line in refused)
 
 
 def test_every_line_of_a_request_carries_its_ids(run: Run) -> None:
