@@ -102,6 +102,12 @@ class Container:
         return done.stdout + done.stderr
 
 
+def remove_containers(which: str) -> None:
+    """Remove the containers that match a `docker ps` filter, so that what they use can go too."""
+    for container in docker("ps", "--all", "--quiet", "--filter", which).stdout.split():
+        docker("rm", "--force", "--volumes", container)
+
+
 @contextlib.contextmanager
 def network() -> Iterator[str]:
     """A network of the test's own, on which containers find each other by name."""
@@ -110,6 +116,7 @@ def network() -> Iterator[str]:
     try:
         yield name
     finally:
+        remove_containers(f"network={name}")
         docker("network", "rm", name)
 
 

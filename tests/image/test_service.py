@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import urllib3
 
-from containers import Container, docker, ended, eventually, network, postgres, unique
+from containers import (
+    Container,
+    docker,
+    ended,
+    eventually,
+    network,
+    postgres,
+    remove_containers,
+    unique,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,14 +46,12 @@ def titles(container: Container) -> list[str]:
     return [blog["title"] for blog in answer["blogs"]]
 
 
-# A test names these before `run`: what is made first is removed last.
-
-
 @pytest.fixture
 def volume() -> Iterator[str]:
     name = unique("volume")
     docker("volume", "create", name)
     yield name
+    remove_containers(f"volume={name}")
     docker("volume", "rm", name)
 
 
