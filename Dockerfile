@@ -15,7 +15,7 @@ FROM debian:trixie-slim@sha256:a29215f6a35e51e22adffa17f89e9d2ef06214e64a2bad10d
 RUN echo 'APT::Update::Error-Mode "any";' > /etc/apt/apt.conf.d/strict
 
 # For the bytecode that is made here: without the columns of each instruction, which only draw the
-# ^^^^ in tracebacks, it is a fifth smaller on disk and in memory.
+# ^^^^ in tracebacks, the compressed image is 2 MB smaller.
 ENV PYTHONNODEBUGRANGES=1
 
 

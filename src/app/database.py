@@ -105,7 +105,6 @@ def _set_up_sqlite(connection: DBAPIConnection, _record: object) -> None:
     """Readers beside a writer, and references that are checked; neither is SQLite's default."""
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = NORMAL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
 
