@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import logging
 import os
 import re
@@ -126,7 +127,7 @@ class Probe:
 
     def _ask(self) -> str | None:
         with self.engine.connect() as connection:
-            if current_revision(connection) is None:
+            if latest_revision() is not None and current_revision(connection) is None:
                 return "not migrated; `app migrate` does it"
         return None
 
@@ -145,10 +146,11 @@ class Probe:
             return type(error).__name__
 
 
-def latest_revision() -> str:
-    """The newest migration, by its file's name; Alembic itself is slow to import."""
+@functools.cache
+def latest_revision() -> str | None:
+    """The newest migration, by its file's name, for Alembic is slow to import; None without any."""
     names = [file.name for file in (MIGRATIONS / "versions").glob("[0-9]*.py")]
-    return max(names).partition("_")[0]
+    return max(names).partition("_")[0] if names else None
 
 
 def current_revision(connection: Connection) -> str | None:
@@ -177,7 +179,7 @@ def migrate(settings: Settings) -> list[str]:
                 connection.execute(text(no_limits))
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
             current, latest = current_revision(connection), latest_revision()
-            if current is not None and current > latest:
+            if current is not None and (latest is None or current > latest):
                 raise DatabaseError(
                     f"the database is at revision {current}, newer than this version's {latest}; "
                     "run the version that migrated it, or a newer one"

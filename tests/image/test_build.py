@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +74,14 @@ def built(checkout: Path, name: str) -> tuple[list[str], list[tuple[int, int]]]:
     assert done.returncode == 0, done.stderr
     assert re.search(r"[\d.]+ MB compressed, [\d.]+ MB unpacked", done.stdout)
     return inspect(name)["RootFS"]["Layers"], build.sizes(name)
+
+
+def test_make_image_passes_every_label(checkout: Path, name: str) -> None:
+    built(checkout, name)
+    labels = inspect(name)["Config"]["Labels"]
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    for label, key in (("title", "name"), ("version", "version"), ("licenses", "license")):
+        assert labels[f"org.opencontainers.image.{label}"] == project[key]
 
 
 @pytest.mark.parametrize("file", ["src/app/hello.py", "gunicorn.conf.py"])

@@ -131,6 +131,7 @@ def test_is_small(image: str) -> None:
     """A bound that a careless dependency breaks: raise it on purpose, not by accident."""
     layers = sizes(image)
     assert sum(compressed for compressed, _ in layers) <= 42_000_000
+    assert sum(unpacked for _, unpacked in layers) <= 110_000_000
 
 
 def test_the_health_check_script_is_where_the_image_says(

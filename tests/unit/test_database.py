@@ -37,17 +37,36 @@ def test_migrating_twice_does_nothing_the_second_time(build: Build) -> None:
     assert database.migrate(build().extensions["settings"]) == []
 
 
-def _migrate(settings: Settings, results: Any) -> None:
-    results.put(database.migrate(settings))
-
-
-def test_of_several_migrations_at_once_one_applies(build: Build) -> None:
-    settings = build().extensions["settings"]
+def emptied(build: Build) -> Settings:
+    """The settings of a database without tables."""
+    settings: Settings = build().extensions["settings"]
     engine = database.connect(settings)
     with engine.begin() as connection:
         for table in ("blogs", "alembic_version"):
             connection.execute(text(f"DROP TABLE {table}"))
     engine.dispose()
+    return settings
+
+
+def test_a_fork_without_migrations_starts_and_is_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "MIGRATIONS", tmp_path / "none")
+    database.latest_revision.cache_clear()
+    try:
+        app = create_app(Settings(data_dir=tmp_path))
+        assert app.test_client().get("/readyz").status_code == 200
+        app.extensions["engine"].dispose()
+    finally:
+        database.latest_revision.cache_clear()
+
+
+def _migrate(settings: Settings, results: Any) -> None:
+    results.put(database.migrate(settings))
+
+
+def test_of_several_migrations_at_once_one_applies(build: Build) -> None:
+    settings = emptied(build)
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
     processes = [context.Process(target=_migrate, args=(settings, results)) for _ in range(5)]
@@ -82,12 +101,7 @@ def test_a_newer_database_is_one_line(build: Build) -> None:
 def test_a_migration_that_is_cut_off_leaves_nothing_behind(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = build().extensions["settings"]
-    engine = database.connect(settings)
-    with engine.begin() as connection:
-        for table in ("blogs", "alembic_version"):
-            connection.execute(text(f"DROP TABLE {table}"))
-    engine.dispose()
+    settings = emptied(build)
     with monkeypatch.context() as patched:
         patched.setattr("alembic.op.create_table", _create_and_fail)
         with pytest.raises(database.DatabaseError, match="cut off"):
@@ -181,7 +195,7 @@ def test_another_database_is_not_migrated_by_itself(tmp_path: Path) -> None:
 @pytest.fixture
 def hanging(tmp_path: Path) -> Iterator[database.Probe]:
     """A probe of a database that takes a second for each answer."""
-    engine = create_engine(f"sqlite:///{tmp_path}/x", creator=None)
+    engine = create_engine(f"sqlite:///{tmp_path}/x")
     probe = database.Probe(engine)
     probe._ask = lambda: time.sleep(1)  # type: ignore[method-assign]
     yield probe
