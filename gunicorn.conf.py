@@ -8,14 +8,14 @@ import socket
 import sys
 from pathlib import Path
 
-from app.server import (  # noqa: F401 (hooks, which gunicorn finds by their names)
-    ServerLogger,
+from app.server.hooks import (  # noqa: F401 (gunicorn finds some by their names)
     child_exit,
     post_fork,
     pre_fork,
     settings,
     use_metrics_directory,
 )
+from app.server.logger import ServerLogger
 from app.settings import SettingsError
 
 try:

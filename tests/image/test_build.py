@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # What can be asked of an image that was not built here.
 PROMISES = ("contents", "metadata", "running", "service")
-# The layer that a code change replaces holds all of the project's own code, so it grows with it:
+# The layer that a code change replaces holds all of the service's own code, so it grows with it:
 # raise the bound on purpose when yours needs more.
 LAYER_BUDGET = 64 * 1024  # bytes, compressed
 CHECKOUT = Path(__file__).parents[2]

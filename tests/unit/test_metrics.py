@@ -108,7 +108,7 @@ def test_recycled_workers_lose_no_count_and_leave_no_file_behind(tmp_path: Path)
 def test_the_directory_is_wiped_at_start_and_not_at_a_reload(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool
 ) -> None:
-    from app.server import use_metrics_directory
+    from app.server.hooks import use_metrics_directory
 
     directory = tmp_path / "metrics"
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(directory) if again else "")

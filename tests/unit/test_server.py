@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from gunicorn.config import Config
 
-from app import server
-from app.server import ServerLogger
+from app.server import hooks
+from app.server.logger import ServerLogger
 
 FILE = next(
     file
@@ -32,7 +32,7 @@ def settings() -> dict[str, Any]:
 def no_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading the file makes a directory and sets a variable; here it shall not."""
     monkeypatch.setenv("METRICS_PORT", "0")
-    server.settings.cache_clear()
+    hooks.settings.cache_clear()
 
 
 def test_gunicorn_knows_every_setting_and_takes_its_value() -> None:
@@ -124,7 +124,7 @@ def test_a_new_worker_takes_the_lowest_slot_that_is_free() -> None:
 
     def fork(pid: int) -> int:
         worker: Any = types.SimpleNamespace()
-        server.pre_fork(arbiter, worker)
+        hooks.pre_fork(arbiter, worker)
         workers[pid] = worker
         slot: int = worker.slot
         return slot

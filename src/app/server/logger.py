@@ -1,13 +1,10 @@
-"""What the service needs of gunicorn beyond settings: its log lines, and the workers' slots."""
+"""gunicorn's log lines, and its answer to what is not HTTP."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import logging
-import os
-import shutil
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -16,43 +13,20 @@ import gunicorn.util
 from gunicorn.glogging import Logger
 
 from app import errors, logs
-from app.settings import Settings
+from app.server.hooks import settings
 
 if TYPE_CHECKING:
     import datetime
     import socket
     from collections.abc import MutableMapping
-    from pathlib import Path
 
-    from gunicorn.arbiter import Arbiter
     from gunicorn.config import Config
     from gunicorn.http.message import Request
     from gunicorn.http.wsgi import Response
-    from gunicorn.workers.base import Worker
-
-    class SlotWorker(Worker):
-        """A worker with the attribute that pre_fork gives it."""
-
-        slot: int
-
 
 log = logging.getLogger(__name__)
 
 PROBES = {"/livez", "/readyz"}
-
-
-@functools.cache
-def settings() -> Settings:
-    """The settings as they were when this process started.
-
-    gunicorn reads its settings again on SIGHUP. The application, loaded once and for all workers,
-    does not; and a secret's file that is being replaced at that moment must not end the service.
-
-    Raises:
-        SettingsError: with one line for each variable that is not acceptable.
-
-    """
-    return Settings.load()
 
 
 def write_error(sock: socket.socket, status_int: int, reason: str, mesg: str) -> None:
@@ -124,36 +98,3 @@ class ServerLogger(Logger):
             now=time.time(),
         )
         logs.write_line(line)
-
-
-def use_metrics_directory(path: Path) -> None:
-    """Tell prometheus_client, before it is imported, where the workers' files are; wipe it.
-
-    Numbers of an earlier life of this container would be added to this one's. A reload of the
-    settings (SIGHUP) comes by here as well and must not wipe.
-    """
-    if os.environ.get("PROMETHEUS_MULTIPROC_DIR") == str(path):
-        return
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(mode=0o700, parents=True)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(path)
-
-
-def pre_fork(server: Arbiter, worker: SlotWorker) -> None:
-    """Give the new worker the lowest slot that no living one has."""
-    taken = {getattr(other, "slot", None) for other in server.WORKERS.values()}
-    worker.slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
-
-
-def post_fork(_server: Arbiter, worker: SlotWorker) -> None:
-    """Count in the slot's files from now on."""
-    from app import metrics
-
-    metrics.enter_slot(worker.slot, worker.cfg.threads)
-
-
-def child_exit(_server: Arbiter, worker: SlotWorker) -> None:
-    """Forget what the worker that has ended had under way."""
-    from app import metrics
-
-    metrics.leave_slot(worker.slot)

@@ -1,0 +1,68 @@
+"""gunicorn's hooks: the settings, and each worker's slot among the metrics' files."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gunicorn.arbiter import Arbiter
+    from gunicorn.workers.base import Worker
+
+    class SlotWorker(Worker):
+        """A worker with the attribute that pre_fork gives it."""
+
+        slot: int
+
+
+@functools.cache
+def settings() -> Settings:
+    """The settings as they were when this process started.
+
+    gunicorn reads its settings again on SIGHUP. The application, loaded once and for all workers,
+    does not; and a secret's file that is being replaced at that moment must not end the service.
+
+    Raises:
+        SettingsError: with one line for each variable that is not acceptable.
+
+    """
+    return Settings.load()
+
+
+def use_metrics_directory(path: Path) -> None:
+    """Tell prometheus_client, before it is imported, where the workers' files are; wipe it.
+
+    Numbers of an earlier life of this container would be added to this one's. A reload of the
+    settings (SIGHUP) comes by here as well and must not wipe.
+    """
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR") == str(path):
+        return
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(mode=0o700, parents=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(path)
+
+
+def pre_fork(server: Arbiter, worker: SlotWorker) -> None:
+    """Give the new worker the lowest slot that no living one has."""
+    taken = {getattr(other, "slot", None) for other in server.WORKERS.values()}
+    worker.slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
+
+
+def post_fork(_server: Arbiter, worker: SlotWorker) -> None:
+    """Count in the slot's files from now on."""
+    from app import metrics
+
+    metrics.enter_slot(worker.slot, worker.cfg.threads)
+
+
+def child_exit(_server: Arbiter, worker: SlotWorker) -> None:
+    """Forget what the worker that has ended had under way."""
+    from app import metrics
+
+    metrics.leave_slot(worker.slot)
