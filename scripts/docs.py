@@ -28,9 +28,9 @@ end after it is stripped.
 """
 
 EXAMPLE = """\
-# Copy to .env and change what you need: `flask run` and `make up` read it. It is ignored by git
-# and by the build. A variable that is unset or empty has its default; APP_ENV must not be empty.
-# compose.yaml sets APP_PORT itself; a DATA_DIR other than the image's needs a volume there.
+# Copy to .env and change what you need: `flask run` and the stack of compose.yaml read it. It is
+# ignored by git and by the build. A variable that is unset or empty has its default; APP_ENV must
+# not be empty. compose.yaml sets APP_PORT, DATABASE_URL, TRUSTED_PROXIES and the secrets itself.
 """
 
 

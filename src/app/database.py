@@ -52,7 +52,9 @@ def url(settings: Settings) -> URL:
     given = make_url(settings.database_url)
     if given.drivername == "sqlite":
         return given
-    return given.set(drivername="postgresql+psycopg")
+    return given.set(
+        drivername="postgresql+psycopg", password=given.password or settings.database_password
+    )
 
 
 def connect(settings: Settings) -> Engine:

@@ -157,6 +157,13 @@ class Settings:
         "The database. By default one in a file in `DATA_DIR`.",
         secret=True,
     )
+    database_password: str | None = _setting(
+        None,
+        fields.String(),
+        "any text",
+        "The database's password, if `DATABASE_URL` holds none: so only this is a secret.",
+        secret=True,
+    )
     database_timeout: int = _setting(
         5,
         _whole(1, 60),
@@ -237,6 +244,8 @@ class Settings:
         if problems:
             raise SettingsError("\n".join(problems.values()))
         settings = cls(**{name.lower(): value for name, value in values.items()})
+        if settings.database_password is not None and settings.database_url is None:
+            raise SettingsError("DATABASE_PASSWORD: DATABASE_URL is not set. Expected both.")
         if settings.metrics_port == settings.app_port:
             port = settings.app_port
             raise SettingsError(f"METRICS_PORT={port}: APP_PORT is the same. Expected another.")

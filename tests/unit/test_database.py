@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from conftest import Build
+    from unit.conftest import Build
 
 
 def test_the_migrations_make_the_tables_that_the_models_describe(build: Build) -> None:
@@ -155,6 +155,15 @@ def test_connections_in_use_are_counted_even_if_one_fails_on_its_way_out(build: 
 )
 def test_any_usual_address_gets_the_driver_that_is_there(given: str, driver: str) -> None:
     assert database.url(Settings(database_url=given)).drivername == driver
+
+
+@pytest.mark.parametrize(
+    ("given", "password"),
+    [("postgresql://u@h/d", "p@ss/w:rd"), ("postgresql://u:own@h/d", "own")],
+)
+def test_a_password_of_its_own_fills_an_address_without_one(given: str, password: str) -> None:
+    settings = Settings(database_url=given, database_password="p@ss/w:rd")
+    assert database.url(settings).password == password
 
 
 def test_the_embedded_database_is_made_and_migrated_by_itself(tmp_path: Path) -> None:

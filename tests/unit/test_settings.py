@@ -118,6 +118,11 @@ def test_secrets_are_not_in_the_representation() -> None:
     assert "hunter2" not in repr(Settings(api_token="hunter2"))
 
 
+def test_a_password_without_an_address_is_an_error() -> None:
+    with pytest.raises(SettingsError, match="DATABASE_PASSWORD: DATABASE_URL is not set"):
+        Settings.load({"DATABASE_PASSWORD": "x"})
+
+
 def test_the_metrics_have_a_port_of_their_own() -> None:
     with pytest.raises(SettingsError, match="METRICS_PORT=9464: APP_PORT is the same"):
         Settings.load({"APP_PORT": "9464"})
