@@ -3,6 +3,7 @@
 #
 #   docker build -t flask-microservice .                    the image (target `runtime`)
 #   docker build -t flask-microservice --target test .      + unit tests, run by its command
+#   docker build -t flask-microservice --target dev .       + a debugger; serves /src, reloads
 #   docker build -t flask-microservice --target debug .     + bash, curl, ps
 #
 # There is no `# syntax=` line on purpose: the engine's own frontend builds this file, and no
@@ -227,6 +228,25 @@ COPY tests/unit tests/unit
 # Development, as on a desk: the tests set what they need themselves.
 ENV APP_ENV=development COVERAGE_FILE=/tmp/coverage PYTHONPATH=/tools
 CMD ["python3", "-m", "pytest", "-p", "no:cacheprovider", "tests/unit"]
+
+
+# ---- dev: the same image for an edit's sake, run by `make dev` ----------------------------------
+FROM build AS dev-tools
+
+RUN --mount=type=bind,source=requirements/debug.txt,target=debug.txt \
+    --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=secret,id=ca \
+    PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip --python /opt/venv install \
+        --require-hashes --target /tools -r debug.txt
+
+FROM runtime AS dev
+# Among the dependencies, where the reloader does not look for edits.
+COPY --from=dev-tools /tools /opt/venv/lib/python3.13/site-packages
+COPY deploy/dev/serve.py ./
+# The sources are mounted at /src, and go before the installed package. The root is read-only, so
+# bytecode can't be kept: do not try. The last silences debugpy about Python's own frozen modules.
+ENV APP_ENV=development PYTHONPATH=/src PYTHONDONTWRITEBYTECODE=1 PYDEVD_DISABLE_FILE_VALIDATION=1
+CMD ["python3", "serve.py"]
 
 
 # ---- debug: the same image with a shell and tools laid over it ----------------------------------

@@ -19,39 +19,52 @@ BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url
 
-.PHONY: help up down logs debug test lint unit image contract save push lock docs clean python
+.PHONY: help up down logs dev rollout backup restore debug test lint unit image contract stack \
+	save push lock docs screenshot clean python
 
 help: ## Show this list
-	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo "IMAGE=name:tag names the image for every verb; it is now $(IMAGE)."
 
-up: python ## Build the service, start it hardened, wait until it is healthy, show one answer
-	@$(PYTHON) scripts/up.py
+up: python ## Build and start the stack, wait until it is healthy, show where it is
+	@$(PYTHON) scripts/stack.py up
 
-down: ## Stop the service
-	@docker compose down
+down: ## Stop the stack; the data is kept
+	@docker compose down --remove-orphans
 
-logs: ## Show what the service prints; in a terminal, as it comes
-	@docker compose logs --no-log-prefix $$(if [[ -t 1 ]]; then echo --follow; fi)
+logs: ## Show what the stack prints; in a terminal, as it comes
+	@docker compose logs $$(if [[ -t 1 ]]; then echo --follow; fi)
+
+dev: python ## Run the stack for development: an edit in src/ is served at once; Ctrl-C stops it
+	@$(PYTHON) scripts/dev.py
+
+rollout: python ## Replace the service by what is in this checkout, without a pause
+	@$(PYTHON) scripts/stack.py rollout
+
+backup: python ## Save the database to a file: make backup FILE=app.dump
+	@$(PYTHON) scripts/backup.py backup $(if $(FILE),"$(FILE)")
+
+restore: python ## Put the database back from a file: make restore FILE=app.dump
+	@$(PYTHON) scripts/backup.py restore $(if $(FILE),"$(FILE)")
 
 debug: python ## Open a shell beside the running service, with bash, curl, ps and strace
 	@$(PYTHON) scripts/engine.py
-	@service=$$(docker compose ps --quiet app 2>/dev/null || true); \
+	@service=$$(docker compose ps --quiet app 2>/dev/null | head -n 1 || true); \
 	if [[ -z $$service ]]; then echo "error: the service is not running; \`make up\`" >&2; exit 1; fi; \
 	image=$$($(PYTHON) scripts/image.py build --target debug); \
 	docker run --rm --interactive $$(if [[ -t 0 ]]; then echo --tty; fi) --cap-drop ALL \
 		--pid "container:$$service" --network "container:$$service" "$$image" bash
 
-test: lint unit image contract ## Do all that CI does
+test: lint unit image contract stack ## Do all that CI does
 
 lint: $(BIN)/installed ## Check Dockerfiles, Python, shell scripts, workflows and the compose file
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/python scripts/docs.py --check
-	$(BIN)/hadolint $(wildcard Dockerfile tests/*.Dockerfile tests/*/*.Dockerfile)
-	$(BIN)/shellcheck .ci/run
-	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+	$(BIN)/hadolint $(wildcard Dockerfile deploy/*/*.Dockerfile tests/*/*.Dockerfile)
+	$(BIN)/shellcheck .ci/run $(wildcard deploy/*/*.sh)
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml deploy/*/compose.yaml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/zizmor --offline --quiet --pedantic .github
@@ -68,6 +81,10 @@ contract: $(BIN)/installed ## Prove the image's promises against running contain
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
 	@$(BIN)/pytest tests/image --image "$(IMAGE)"
 
+stack: $(BIN)/installed ## Prove the stack's promises: outages, rollouts, secrets, the page
+	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
+	@$(BIN)/pytest tests/stack --image "$(IMAGE)"
+
 save: python ## Keep the image in a file: make save FILE=image.tar
 	@$(PYTHON) scripts/image.py save $(if $(FILE),"$(FILE)")
 
@@ -76,7 +93,7 @@ push: python ## Push the image, from FILE if given: make push IMAGE=registry/nam
 
 lock: $(BIN)/installed ## Update the locks in requirements/ to the newest versions
 	$(LOCK) pyproject.toml --output-file requirements/runtime.txt
-	for group in build test dev; do \
+	for group in build test debug dev; do \
 		$(LOCK) --group $$group --constraints requirements/runtime.txt \
 			--output-file requirements/$$group.txt; \
 	done
@@ -84,13 +101,15 @@ lock: $(BIN)/installed ## Update the locks in requirements/ to the newest versio
 docs: $(BIN)/installed ## Write the list of settings in docs/ and .env.example anew
 	@$(BIN)/python scripts/docs.py
 
-clean: python ## Remove what the other verbs made: containers, images, .venv; not the data
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
+screenshot: $(BIN)/installed ## Take the docs' picture of the page, from the running stack
+	@$(BIN)/python scripts/browser.py
+
+clean: python ## Remove what the other verbs made; asks before it deletes the data
 	@if docker version >/dev/null 2>&1; then \
-		docker compose down --remove-orphans; \
+		$(PYTHON) scripts/stack.py clean; \
 		$(PYTHON) scripts/image.py remove; \
-		echo "The service's data is kept; \`docker compose down --volumes\` deletes it."; \
 	fi
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
 
 python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

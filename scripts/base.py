@@ -6,6 +6,7 @@ archive. The Dockerfile stays as it is: `--build-context` puts the stand-in in t
 
 from __future__ import annotations
 
+import functools
 import platform
 import re
 import tempfile
@@ -27,26 +28,37 @@ def reference() -> str:
     return found[1]
 
 
-def build_options() -> list[str]:
+def is_at_hand(image: str) -> bool:
+    """Whether the engine has `image`, pulled if need be; False if no registry can be reached."""
+    if output("docker", "image", "inspect", image) is not None:
+        return True
+    name = image.partition("@")[0]
+    say(f"pulling {name} ...")
+    pulled = capture("docker", "pull", "--quiet", image)
+    if pulled.returncode == 0:
+        return True
+    reason = pulled.stderr.strip()
+    # A registry that answers and says no is a wrong digest: no stand-in may hide that.
+    if re.search(r"not found|manifest unknown|denied|unauthorized|toomanyrequests", reason):
+        die(f"the registry refuses {image}: {reason.splitlines()[0]}")
+    say(f"the registry can't be reached; a stand-in for {name} comes from Debian's archive")
+    return False
+
+
+@functools.cache
+def build_options() -> tuple[str, ...]:
     """Return what `docker build` needs so that its base is there: nothing, or a stand-in."""
     base = reference()
-    if output("docker", "image", "inspect", base) is not None:
-        return []
     name, digest = base.split("@sha256:")
     stand_in = f"{STAND_IN}:{name.replace(':', '-')}-{digest[:12]}"
+    if output("docker", "image", "inspect", base) is not None:
+        return ()
     if output("docker", "image", "inspect", stand_in) is None:
-        say(f"pulling the base {name} ...")
-        pulled = capture("docker", "pull", "--quiet", base)
-        if pulled.returncode == 0:
-            return []
-        reason = pulled.stderr.strip()
-        # A registry that answers and says no is a wrong digest: no stand-in may hide that.
-        if re.search(r"not found|manifest unknown|denied|unauthorized|toomanyrequests", reason):
-            die(f"the registry refuses {base}: {reason.splitlines()[0]}")
-        say("the registry can't be reached; a stand-in for the base comes from Debian's archive")
+        if is_at_hand(base):
+            return ()
         bootstrap(name.partition(":")[2].partition("-")[0], stand_in)
     say(f"base: {stand_in}, a stand-in bootstrapped from Debian's archive")
-    return ["--build-context", f"{base}=docker-image://{stand_in}"]
+    return ("--build-context", f"{base}=docker-image://{stand_in}")
 
 
 def bootstrap(suite: str, tag: str) -> None:

@@ -22,7 +22,10 @@ from typing import IO
 
 import base
 import engine
+import stand_ins
 from common import ROOT, die, entry, output, say
+
+TARGETS = ("runtime", "test", "dev", "debug")  # of the Dockerfile
 
 # What a failed build's output says, and what that means to the one who typed the command.
 DIAGNOSES = {
@@ -109,7 +112,7 @@ def build(target: str) -> None:
     if "@" in name():
         die(f"{name()} names a digest, which no build can promise; name a tag")
     engine.main()
-    options = base.build_options()
+    options = list(base.build_options())
     for key, value in build_arguments().items():
         options += ["--build-arg", f"{key}={value}"]
     options += secrets()
@@ -228,9 +231,10 @@ def push(file: Path | None) -> None:
 
 
 def remove() -> None:
-    """Remove the images that `build` and the tests made, and the stand-in for their base."""
-    stand_ins = output("docker", "image", "ls", "--quiet", base.STAND_IN) or ""
-    for image in (name(), name("test"), name("debug"), "drydock-postgres", *stand_ins.split()):
+    """Remove the images that `build` made, and all stand-ins."""
+    stand_ins.remove_link()
+    bases = output("docker", "image", "ls", "--quiet", base.STAND_IN) or ""
+    for image in (*map(name, TARGETS), *map(stand_ins.stand_in, stand_ins.NAMES), *bases.split()):
         if output("docker", "image", "inspect", image) is not None:
             output("docker", "image", "rm", "--force", image)
             say(f"removed the image {image}")
@@ -240,8 +244,7 @@ def main() -> None:
     """Do what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    targets = ("runtime", "test", "debug")
-    verbs.add_parser("build").add_argument("--target", default="runtime", choices=targets)
+    verbs.add_parser("build").add_argument("--target", default="runtime", choices=TARGETS)
     verbs.add_parser("find")
     verbs.add_parser("save").add_argument("file", type=Path, nargs="?")
     verbs.add_parser("push").add_argument("file", type=Path, nargs="?")

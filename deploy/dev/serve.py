@@ -1,0 +1,55 @@
+"""The development server of `make dev`: starts anew after each edit, and lets a debugger attach."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from typing import TYPE_CHECKING
+
+from werkzeug.serving import run_simple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+def broken(_environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Stand in for an application that could not be loaded, until the next edit mends it."""
+    start_response("500 INTERNAL SERVER ERROR", [("Content-Type", "text/plain; charset=utf-8")])
+    return [problem.encode()]
+
+
+def load() -> WSGIApplication:
+    """Load the application; whatever is wrong with it must not end the server."""
+    global problem
+    try:
+        from app import create_app
+
+        return create_app()
+    except (Exception, SystemExit):
+        problem = traceback.format_exc()
+        print(problem, flush=True)
+        return broken
+
+
+problem = ""
+
+if __name__ == "__main__":
+    application: WSGIApplication = broken
+    # In the process that serves, not in its parent, which watches it and starts it anew.
+    if os.environ.get("WERKZEUG_RUN_MAIN") == "true":
+        import debugpy
+
+        # In this very process, for one of its own would keep the port from the next.
+        debugpy.listen(("0.0.0.0", 5678), in_process_debug_adapter=True)
+        application = load()
+    run_simple(
+        "0.0.0.0",
+        int(os.environ.get("APP_PORT") or 5000),
+        application,
+        threaded=True,
+        use_reloader=True,
+        # By the files' times: not every machine tells a container of changes outside of it.
+        reloader_type="stat",
+        reloader_interval=0.5,  # type: ignore[arg-type]  # any number of seconds will do
+    )

@@ -1,0 +1,208 @@
+"""Start the stack of compose.yaml, replace the service in it without a pause, clean up after it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import image
+import stand_ins
+from common import ROOT, capture, die, entry, output, say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMPOSE = ("docker", "compose", "--project-directory", str(ROOT))
+SECRETS = ("db_password", "api_token")
+FOLDER = ROOT / "secrets"
+
+
+def compose(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `docker compose` on this checkout and keep what it prints."""
+    return capture(*COMPOSE, *arguments)
+
+
+def port() -> int:
+    """The host's port to publish, from $PORT."""
+    given = os.environ.get("PORT", "")
+    if not given.isdecimal() or not 1 <= int(given) <= 65535:
+        die(f"PORT={given}: expected a whole number from 1 to 65535")
+    return int(given)
+
+
+def projects() -> tuple[str, str]:
+    """Compose's names for the stack, by default the folder's, and for that of `make dev`."""
+    done = compose("config", "--format", "json")
+    if done.returncode != 0:
+        die(f"compose.yaml: {done.stderr.strip()}")
+    name: str = json.loads(done.stdout)["name"]
+    return name, f"{name}-dev"
+
+
+def databases() -> list[str]:
+    """The volumes with databases that there are."""
+    volumes = [f"{project}_db" for project in projects()]
+    return [name for name in volumes if output("docker", "volume", "inspect", name) is not None]
+
+
+def make_secrets() -> None:
+    """Make each secret's file that is missing.
+
+    Compose mounts the very files into containers whose users are not the one here, so anyone may
+    read them; but their folder lets nobody else in, so on this machine nobody can.
+    """
+    FOLDER.mkdir(exist_ok=True)
+    FOLDER.chmod(0o700)
+    for name in SECRETS:
+        file = FOLDER / name
+        shown = f"secrets/{name}"
+        if not file.exists():
+            if name == "db_password" and databases():
+                die(
+                    f"{shown} is missing, but there is a database with a password already: put the"
+                    " file back, or choose a new password (docs/stack.md tells how)"
+                )
+            # The mode is the file's from its first moment on.
+            descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+            with os.fdopen(descriptor, "w") as stream:
+                os.fchmod(stream.fileno(), 0o444)
+                stream.write(secrets.token_urlsafe(32) + "\n")
+            say(f"made {shown}")
+        elif file.stat().st_mode & 0o444 != 0o444:
+            die(f"{shown} can't be read by the containers' users; chmod 444 {shown}")
+        elif file.stat().st_size == 0:
+            die(f"{shown} is empty; delete it to have one made")
+
+
+def prepare() -> None:
+    """Have everything at hand that compose needs: engine, images, secrets."""
+    image.build("runtime")
+    stand_ins.put_in_place()
+    make_secrets()
+
+
+def fail(what: str, done: subprocess.CompletedProcess[str], *services: str) -> None:
+    """End with what compose says, and with the last that the services said."""
+    subprocess.run([*COMPOSE, "logs", "--no-color", "--tail=8", *services], check=False)
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    die(f"{what}: {lines[-1].strip() if lines else 'no reason given'}")
+
+
+def ask(address: str) -> str:
+    """The status and the answer, in one line; not by way of a proxy."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(address, timeout=10) as answer:
+            return f"{answer.status} {answer.read().decode().strip()}"
+    except urllib.error.HTTPError as error:
+        die(f"the stack is healthy, but {address} answers {error.code}; `make logs` tells more")
+    except OSError as error:
+        die(f"the stack is healthy, but {address} can't be reached from here: {error}")
+
+
+def up() -> None:
+    """Start what does not run, in order, and wait until all is healthy."""
+    address = f"http://localhost:{port()}/"
+    prepare()
+    say("starting the stack and waiting until it is healthy ...")
+    # As many replicas as there are: compose would go back to one.
+    count = max(1, len(replicas()))
+    options = ("--detach", "--no-build", "--remove-orphans", "--wait", "--scale", f"app={count}")
+    done = compose("up", *options)
+    if done.returncode != 0:
+        if any(word in done.stderr for word in ("already allocated", "address already in use")):
+            die(f"port {port()} is in use on this machine; choose another: make up PORT=8081")
+        fail("the stack did not become healthy", done)
+    print(f"GET {address}api/\n{ask(f'{address}api/')}")
+    print(f"The page is at {address}")
+    say("`make logs` shows what it prints, `make down` stops it and keeps the data")
+
+
+def replicas() -> list[str]:
+    """The ids of the service's running containers, the oldest first."""
+    listed = output(*COMPOSE, "ps", "--all", "--format", "json", "app") or ""
+    # One object a line; older versions of compose print one list.
+    found: list[dict[str, Any]] = []
+    for line in listed.splitlines():
+        parsed = json.loads(line)
+        found += parsed if isinstance(parsed, list) else [parsed]
+    numbered = sorted(found, key=lambda each: int(each["Name"].rpartition("-")[2]))
+    return [each["ID"] for each in numbered]
+
+
+def scale(count: int) -> subprocess.CompletedProcess[str]:
+    """Have `count` replicas, all healthy; those that run are left as they are."""
+    options = ("--detach", "--no-build", "--no-deps", "--no-recreate", "--wait")
+    return compose("up", *options, "--scale", f"app={count}", "app")
+
+
+def rollout() -> None:
+    """Replace the service's containers one by one, each after its successor is healthy."""
+    old = replicas()
+    if not old:
+        die("the stack is not running; `make up` starts it")
+    prepare()
+    say("migrating the database ...")
+    migrated = compose("run", "--rm", "--no-deps", "migrate")
+    if migrated.returncode != 0:
+        fail("the migration failed, and nothing was replaced", migrated, "migrate")
+    for number, container in enumerate(old, 1):
+        say(f"replacing replica {number} of {len(old)} ...")
+        before = set(replicas())
+        started = scale(len(before) + 1)
+        new = set(replicas()) - before
+        if started.returncode != 0 or not new:
+            for failed in new:
+                subprocess.run(["docker", "logs", "--tail=8", failed], check=False)
+                capture("docker", "rm", "--force", failed)
+            die(
+                f"the new replica did not become healthy (its last lines are above) and was"
+                f" removed; {number - 1} of {len(old)} replicas are new, all others still serve"
+            )
+        # The grace period is the container's own.
+        if output("docker", "stop", container) is None or output("docker", "rm", container) is None:
+            die(f"the replica {container} could not be stopped; all its successors serve")
+    say(f"replaced {len(old)} of {len(old)}")
+
+
+def agreed(question: str) -> bool:
+    """Whether the person at the terminal says yes; $YES=1 says it for a script."""
+    if os.environ.get("YES") == "1":
+        return True
+    if not sys.stdin.isatty():
+        say(f"{question} Nobody to ask here: no. (YES=1 is a yes.)")
+        return False
+    print(f"{question} [y/N] ", end="", flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def clean() -> None:
+    """Remove the stack's containers and networks; its data only if somebody says so."""
+    for project in projects():
+        compose("--project-name", project, "down", "--remove-orphans")
+    for volume in databases():
+        if agreed(f"Delete the database in the volume {volume} for good?"):
+            output("docker", "volume", "rm", volume)
+            say(f"deleted {volume}")
+        else:
+            say(f"kept {volume}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Do what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("verb", choices=("up", "rollout", "clean"))
+    verb = parser.parse_args(arguments).verb
+    {"up": up, "rollout": rollout, "clean": clean}[verb]()
+
+
+if __name__ == "__main__":
+    with entry():
+        main()

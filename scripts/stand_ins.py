@@ -1,0 +1,65 @@
+"""Have the stack's official images at hand, or stand-ins where no registry can be reached.
+
+The stand-ins are built from Debian's packages, in deploy/stand-ins, with as much of the official
+images' interface as is used here. compose.yaml stays as it is: a link makes compose read
+deploy/stand-ins/compose.yaml after it.
+"""
+
+from __future__ import annotations
+
+import re
+
+import base
+from common import ROOT, die, say, step
+
+FOLDER = ROOT / "deploy/stand-ins"
+LINK = ROOT / "compose.override.yaml"  # compose reads a file of this name by itself
+TARGET = "deploy/stand-ins/compose.yaml"
+NAMES = {"db": "postgres", "gateway": "gateway"}  # of the stand-in for each service
+
+
+def official(service: str) -> str:
+    """The image that compose.yaml names for the service: name:tag@digest."""
+    pattern = rf"^  {service}:\n(?:(?!  \w).*\n)*?    image: (\S+@sha256:\w{{64}})$"
+    found = re.search(pattern, (ROOT / "compose.yaml").read_text(), re.MULTILINE)
+    if not found:
+        die(f"compose.yaml: no image with a digest for the service {service}")
+    return found[1]
+
+
+def stand_in(service: str) -> str:
+    """The stand-in's name."""
+    return f"drydock-stand-in-{NAMES[service]}"
+
+
+def image(service: str) -> str:
+    """The official image, if the engine has it or can pull it; else a stand-in, built here."""
+    if base.is_at_hand(official(service)):
+        return official(service)
+    name = stand_in(service)
+    file = FOLDER / f"{NAMES[service]}.Dockerfile"
+    # Always, for the cache makes it cheap: an edit in its folder counts. Without provenance, which
+    # has the time in it: the image would be another one each time, and its container replaced.
+    command = ["docker", "build", "--provenance=false", "--tag", name, "--file", str(file)]
+    step(f"building {name}", [*command, *base.build_options(), str(FOLDER)])
+    return name
+
+
+def put_in_place() -> None:
+    """Have compose use the stand-ins if, and only if, the official images can't be had."""
+    images = {service: image(service) for service in NAMES}
+    wanted = any(name == stand_in(service) for service, name in images.items())
+    ours = LINK.is_symlink() and str(LINK.readlink()) == TARGET
+    if wanted and not ours:
+        if LINK.exists() or LINK.is_symlink():
+            die(f"{LINK.name} is yours, but here it has to lead to {TARGET}: move it away")
+        LINK.symlink_to(TARGET)
+        say(f"{LINK.name}: a link, so that compose takes the stand-ins")
+    elif ours and not wanted:
+        LINK.unlink()
+
+
+def remove_link() -> None:
+    """Have compose take the official images again."""
+    if LINK.is_symlink() and str(LINK.readlink()) == TARGET:
+        LINK.unlink()
