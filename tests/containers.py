@@ -9,12 +9,11 @@ import socket
 import subprocess
 import time
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import urllib3
 
-import base
+import stand_ins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -122,14 +121,16 @@ def network() -> Iterator[str]:
 
 @contextlib.contextmanager
 def postgres(on: str) -> Iterator[tuple[str, str]]:
-    """A PostgreSQL server on the network `on`, with an empty database: its name, its address."""
-    image = "drydock-postgres"
-    file = Path(__file__).with_name("postgres.Dockerfile")
-    options = base.build_options()
-    docker("build", "--quiet", "--tag", image, "--file", str(file), *options, str(file.parent))
+    """A PostgreSQL server on the network `on`, with an empty database: its name, its address.
+
+    The stack's own: the official image, or its stand-in.
+    """
+    image = stand_ins.image("db")
+    variables = ("--env=POSTGRES_USER=app", "--env=POSTGRES_PASSWORD=app")
     name = unique("postgres")
     try:
-        docker("run", "--detach", "--name", name, "--network", on, image)
+        docker("run", "--detach", "--name", name, "--network", on, *variables, image)
+        # Not by the socket, which is open already while the first start sets the database up.
         ready = ("exec", name, "pg_isready", "--quiet", "--host", "127.0.0.1")
         eventually(lambda: docker(*ready, check=False).returncode == 0, 60, "PostgreSQL is ready")
         yield name, f"postgresql://app:app@{name}/app"

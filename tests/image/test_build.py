@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -17,6 +16,7 @@ import urllib3
 
 import base
 import image as build
+from checkouts import CHECKOUT, copy, make
 from containers import docker, eventually, inspect, started, unique
 
 if TYPE_CHECKING:
@@ -27,37 +27,12 @@ PROMISES = ("contents", "metadata", "running", "service")
 # The layer that a code change replaces holds all of the service's own code, so it grows with it:
 # raise the bound on purpose when yours needs more.
 LAYER_BUDGET = 64 * 1024  # bytes, compressed
-CHECKOUT = Path(__file__).parents[2]
-
-
-def make(
-    *arguments: str, checkout: Path = CHECKOUT, **variables: str
-) -> subprocess.CompletedProcess[str]:
-    """Run make as a person would, without what an outer make has set."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
-    for name in ("IMAGE", "PORT"):
-        environment.pop(name, None)
-    return subprocess.run(
-        ["make", "-C", str(checkout), *arguments, f"PYTHON={sys.executable}"],
-        env=environment | variables,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-    )
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of this checkout, to be changed freely."""
-    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    files = subprocess.run(listing, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
-    copy = tmp_path / "checkout"
-    for file in filter(None, files.split("\0")):
-        if (CHECKOUT / file).exists():
-            (copy / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(CHECKOUT / file, copy / file)
-    return copy
+    return copy(tmp_path / "checkout")
 
 
 @pytest.fixture
@@ -282,8 +257,9 @@ def test_without_an_engine_the_message_says_what_to_do(
 
 def test_all_dockerfiles_name_the_same_base() -> None:
     """The stand-in, where no registry can be reached, takes the place of one reference only."""
-    files = [CHECKOUT / "Dockerfile", *(CHECKOUT / "tests").rglob("*.Dockerfile")]
-    assert len(files) == 3
+    others = [*CHECKOUT.glob("tests/**/*.Dockerfile"), *CHECKOUT.glob("deploy/**/*.Dockerfile")]
+    files = [CHECKOUT / "Dockerfile", *others]
+    assert len(files) == 4
     for file in files:
         assert f"FROM {base.reference()} AS base" in file.read_text(), file
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Build
     from flask.testing import FlaskClient
+
+    from unit.conftest import Build
 
 TOKEN = {"Authorization": "Bearer t0ken"}
 

@@ -12,7 +12,7 @@ from app.middleware import Observe, trace_id
 from app.settings import Settings
 
 if TYPE_CHECKING:
-    from conftest import Build
+    from unit.conftest import Build
 
 NASTY = 'a\nb\r\n{"level":"forged"}\x00\x1b[31m\x85\u2028"\\ é \udcff'
 

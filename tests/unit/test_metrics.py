@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Build
+    from unit.conftest import Build
 
 
 def value(name: str, **labels: str) -> float:

@@ -8,7 +8,7 @@ import pytest
 from app.middleware import TrustedProxies
 
 if TYPE_CHECKING:
-    from conftest import Build
+    from unit.conftest import Build
 
 NETWORKS = (ip_network("10.0.0.0/8"), ip_network("192.0.2.7/32"), ip_network("fd00::/8"))
 

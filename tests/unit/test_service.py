@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Build
     from flask.testing import FlaskClient
+
+    from unit.conftest import Build
 
 
 def test_index_greets_and_lists_the_paths(client: FlaskClient) -> None:

@@ -1,0 +1,58 @@
+"""One stack for all tests: `make up` in a copy of this checkout, as a project of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from checkouts import copy
+from containers import free_port, unique
+from stacks import Stack, remove
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture(scope="session")
+def stack(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    checkout = copy(tmp_path_factory.mktemp("stack") / "checkout")
+    found = Stack(
+        checkout,
+        {
+            "COMPOSE_PROJECT_NAME": unique("stack"),
+            "PORT": str(free_port()),
+            "IMAGE": image,
+            # These tests' load all comes from one address.
+            "GATEWAY_RATE": "100000",
+            "GATEWAY_BURST": "1000",
+        },
+    )
+    try:
+        up = found.make("up")
+        assert up.returncode == 0, up.stderr
+        assert f"The page is at http://localhost:{found.variables['PORT']}/" in up.stdout
+        assert "200 {" in up.stdout
+        yield found
+    finally:
+        remove(found.project)
+        remove(f"{found.project}-dev")
+
+
+@pytest.fixture
+def page_address(stack: Stack) -> str:
+    """Where the page is; there is a blog for it to show."""
+    if not stack.titles():
+        stack.add("The first")
+    return stack.address
+
+
+@pytest.fixture
+def show(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Print a figure that was measured, also where the test passes."""
+
+    def print_it(text: str) -> None:
+        with capsys.disabled():
+            print(f"\n    {text}")
+
+    return print_it

@@ -1,0 +1,116 @@
+"""Secrets are read by the containers that need them, and are nowhere else."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from containers import docker
+
+if TYPE_CHECKING:
+    from stacks import Stack
+
+NAMES = ("db_password", "api_token")
+READ = "import os; print(os.geteuid(), open('/run/secrets/{}').read().strip())"
+
+
+def values(stack: Stack) -> list[str]:
+    found = [(stack.checkout / "secrets" / name).read_text().strip() for name in NAMES]
+    assert all(len(value) >= 32 for value in found)
+    return found
+
+
+def test_the_folder_lets_nobody_in_and_the_files_let_containers_read(stack: Stack) -> None:
+    folder = stack.checkout / "secrets"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    for name in NAMES:
+        assert stat.S_IMODE((folder / name).stat().st_mode) == 0o444
+    # Another user of this machine, where this one may become another.
+    if os.geteuid() == 0:
+        other = ["python3", "-c", f"open({str(folder / 'api_token')!r})"]
+        done = subprocess.run(other, user=65534, capture_output=True, text=True, check=False)
+        assert "PermissionError" in done.stderr
+
+
+def test_the_service_s_user_can_read_them(stack: Stack) -> None:
+    (app,) = stack.containers("app")
+    for name, value in zip(NAMES, values(stack), strict=True):
+        shown = docker("exec", app, "python3", "-c", READ.format(name)).stdout.split()
+        assert shown == ["65532", value]
+
+
+def test_each_container_has_only_those_that_it_needs(stack: Stack) -> None:
+    listing = ("python3", "-c", "import os; print(*sorted(os.listdir('/run/secrets')))")
+    (app,) = stack.containers("app")
+    assert docker("exec", app, *listing).stdout.split() == ["api_token", "db_password"]
+    (db,) = stack.containers("db")
+    assert docker("exec", db, "ls", "/run/secrets").stdout.split() == ["db_password"]
+    (gateway,) = stack.containers("gateway")
+    assert docker("exec", gateway, "ls", "/run/secrets", check=False).returncode != 0
+
+
+@pytest.mark.parametrize("service", ["db", "migrate", "app", "gateway"])
+def test_no_secret_is_in_what_the_engine_knows_or_the_container_says(
+    stack: Stack, service: str
+) -> None:
+    stack.add("with the token")
+    ids = stack.compose("ps", "--all", "--quiet", service).split()
+    assert ids
+    for container in ids:
+        inspected = docker("inspect", container).stdout
+        image = json.loads(inspected)[0]["Image"]
+        logs = docker("logs", container)
+        # The environment of the first process, as root on this machine sees it.
+        pid = json.loads(inspected)[0]["State"]["Pid"]
+        seen = pid and os.geteuid() == 0
+        environment = Path(f"/proc/{pid}/environ").read_text() if seen else ""
+        history = docker("history", "--no-trunc", image).stdout
+        places = (inspected, logs.stdout, logs.stderr, environment, history)
+        for value in values(stack):
+            assert not [place for place in places if value in place]
+
+
+def test_neither_git_nor_the_build_sees_them(stack: Stack) -> None:
+    repository = stack.checkout
+    subprocess.run(["git", "init", "--quiet"], cwd=repository, check=True)
+    listed = subprocess.run(
+        ["git", "status", "--porcelain", "--untracked-files=all"],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "compose.yaml" in listed
+    assert "secrets/" not in listed
+    assert "compose.override.yaml" not in listed
+
+
+def test_a_lost_password_is_not_made_anew_over_a_database_that_has_one(stack: Stack) -> None:
+    file = stack.checkout / "secrets/db_password"
+    kept = file.read_text()
+    file.unlink()
+    try:
+        up = stack.make("up")
+        assert up.returncode != 0
+        assert "secrets/db_password is missing, but there is a database" in up.stderr
+        assert not file.exists()
+    finally:
+        file.write_text(kept)
+        file.chmod(0o444)
+
+
+def test_a_secret_that_containers_can_t_read_is_named(stack: Stack) -> None:
+    file = stack.checkout / "secrets/api_token"
+    file.chmod(0o400)
+    try:
+        up = stack.make("up")
+        assert up.returncode != 0
+        assert "secrets/api_token can't be read by the containers' users; chmod 444" in up.stderr
+    finally:
+        file.chmod(0o444)

@@ -1,0 +1,101 @@
+"""A stack of a test's own, as a person has it: a copy of this checkout, and its verbs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import urllib3
+
+from checkouts import environment, make
+from containers import docker, eventually, inspect
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TIMEOUT = 300  # seconds, for a verb or a compose command
+
+
+@dataclasses.dataclass
+class Stack:
+    """A stack and the checkout that it is made from."""
+
+    checkout: Path
+    variables: dict[str, str]
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.variables['PORT']}"
+
+    @property
+    def project(self) -> str:
+        return self.variables["COMPOSE_PROJECT_NAME"]
+
+    @property
+    def token(self) -> str:
+        return (self.checkout / "secrets/api_token").read_text().strip()
+
+    def make(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        given = self.variables | variables
+        return make(*arguments, checkout=self.checkout, timeout=TIMEOUT, **given)
+
+    def compose(self, *arguments: str, **variables: str) -> str:
+        """Run `docker compose` as a person does in the checkout; return what it prints."""
+        done = subprocess.run(
+            ["docker", "compose", *arguments],
+            cwd=self.checkout,
+            env=environment(**self.variables | variables),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=TIMEOUT,
+        )
+        if done.returncode != 0:
+            raise AssertionError(f"docker compose {' '.join(arguments)}: {done.stderr}")
+        return done.stdout
+
+    def containers(self, service: str) -> list[str]:
+        """The ids of the service's running containers."""
+        return self.compose("ps", "--quiet", service).split()
+
+    def get(self, path: str, method: str = "GET", **options: Any) -> urllib3.BaseHTTPResponse:
+        options = {"retries": False, "redirect": False, "timeout": 30} | options
+        return urllib3.request(method, f"{self.address}{path}", **options)
+
+    def add(self, title: str) -> urllib3.BaseHTTPResponse:
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        body = json.dumps({"title": title}).encode()
+        return self.get("/api/blogs", method="POST", headers=headers, body=body)
+
+    def titles(self) -> list[str]:
+        answer = self.get("/api/blogs?page_size=100").json()
+        return [blog["title"] for blog in answer["blogs"]]
+
+    def scale(self, count: int) -> None:
+        self.compose("up", "--detach", "--no-build", "--wait", "--scale", f"app={count}")
+        assert len(self.containers("app")) == count
+
+    def ready(self) -> None:
+        """Wait until all is as it was."""
+        eventually(lambda: self.get("/api/blogs").status == 200, 60, "the service answers again")
+        ids = [each for name in ("db", "app", "gateway") for each in self.containers(name)]
+
+        def healthy() -> bool:
+            return all(inspect(each)["State"]["Health"]["Status"] == "healthy" for each in ids)
+
+        eventually(healthy, 60, "all is healthy")
+
+
+def remove(project: str) -> None:
+    """Remove all that belongs to the project, whatever state it is in."""
+    label = f"label=com.docker.compose.project={project}"
+    for kind, listing, removal in (
+        ("container", ("ps", "--all"), ("rm", "--force", "--volumes")),
+        ("network", ("network", "ls"), ("network", "rm")),
+        ("volume", ("volume", "ls"), ("volume", "rm")),
+    ):
+        found = docker(*listing, "--quiet", "--filter", label).stdout.split()
+        for name in found:
+            assert docker(*removal, name, check=False).returncode == 0, f"{kind} {name}"
