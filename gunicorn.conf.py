@@ -8,12 +8,14 @@ import socket
 import sys
 from pathlib import Path
 
+from app.server import limits
 from app.server.hooks import (  # noqa: F401 (gunicorn finds some by their names)
     child_exit,
     post_fork,
     pre_fork,
     settings,
     use_metrics_directory,
+    when_ready,
 )
 from app.server.logger import ServerLogger
 from app.settings import SettingsError
@@ -28,10 +30,12 @@ wsgi_app = "app:create_app()"
 _ports = [port for port in (_settings.app_port, _settings.metrics_port) if port]
 bind = [f"0.0.0.0:{port}" for port in _ports]
 
-# Threads let a worker serve others while one request waits; processes use the cores.
+# Threads let a worker serve others while one request waits; processes use the cores, as many as the
+# container may use and has the memory for.
 worker_class = "gthread"
-workers = _settings.web_concurrency
-threads = _settings.web_threads
+_plan = limits.plan(limits.read(), _settings.web_threads, _settings.web_concurrency)
+workers = _plan.workers
+threads = _plan.threads
 
 # Load the application once, before the workers are forked: they share its memory, and what
 # can't be loaded ends the container at once with its reason.
@@ -69,7 +73,11 @@ if _settings.metrics_port:
 
 
 def on_starting(_server: object) -> None:
-    """End with one line if a port can't be had: gunicorn tries six times over and says less."""
+    """Say what was found and chosen; end with one line if a port can't be had.
+
+    gunicorn itself tries the port six times over and says less.
+    """
+    limits.report(_plan)
     for name, port in zip(("APP_PORT", "METRICS_PORT"), _ports, strict=False):
         with socket.socket() as probe:
             # As gunicorn itself binds; without it a restart would wait for old connections to go.

@@ -377,9 +377,10 @@ def test_no_request_is_lost_to_the_metrics_when_workers_are_recycled(run: Run) -
     assert int(files) <= 3 * 6
 
 
-def test_the_metrics_say_what_runs_and_how(service: Container) -> None:
-    service.get("/hello/x")
-    seen = metrics(service)
+def test_the_metrics_say_what_runs_and_how(run: Run) -> None:
+    container = run("-e", "WEB_CONCURRENCY=2").wait_until_healthy()
+    container.get("/hello/x")
+    seen = metrics(container)
     assert [name for name in seen if name.startswith("app_build_info{")]
     assert seen["app_workers"] == 2
     assert seen["app_database_connections_limit"] == 8

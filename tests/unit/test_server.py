@@ -23,7 +23,7 @@ FILE = next(
 
 def settings() -> dict[str, Any]:
     names = runpy.run_path(str(FILE))
-    imported = {"socket", "sys", "Path", "SettingsError", "ServerLogger"}
+    imported = {"limits", "socket", "sys", "Path", "SettingsError", "ServerLogger"}
     imported |= {"settings", "use_metrics_directory"}
     return {n: v for n, v in names.items() if not n.startswith("_") and n not in imported}
 

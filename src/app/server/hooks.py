@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import shutil
 from typing import TYPE_CHECKING
 
+from app.server import limits
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,6 +50,15 @@ def use_metrics_directory(path: Path) -> None:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(path)
 
 
+def when_ready(_server: Arbiter) -> None:
+    """Keep what the workers share out of the garbage collector's reach.
+
+    It writes into each object that it looks at, and so gives each worker a copy of its own.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 def pre_fork(server: Arbiter, worker: SlotWorker) -> None:
     """Give the new worker the lowest slot that no living one has."""
     taken = {getattr(other, "slot", None) for other in server.WORKERS.values()}
@@ -55,8 +66,11 @@ def pre_fork(server: Arbiter, worker: SlotWorker) -> None:
 
 
 def post_fork(_server: Arbiter, worker: SlotWorker) -> None:
-    """Count in the slot's files from now on."""
+    """Count in the slot's files from now on, and keep to a core if that is asked for."""
     from app import metrics
+
+    if settings().web_pin_cpu:
+        limits.pin(worker.slot)
 
     metrics.enter_slot(worker.slot, worker.cfg.threads)
 

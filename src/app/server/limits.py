@@ -1,0 +1,205 @@
+"""How many workers fit into the container, by the limits that the kernel holds it to.
+
+`os.cpu_count()` shows the host's cores, and the affinity not the quota that `--cpus` sets; only the
+control groups know it. What can't be read or understood there is taken for no limit: a service
+must not fail to start for that. https://docs.kernel.org/admin-guide/cgroup-v2.html
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import os
+import random
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+log = logging.getLogger(__name__)
+
+MIB = 2**20
+
+# What the service holds in memory, measured in the image under a mix of reads, writes and bodies of
+# MAX_BODY_BYTES, with SQLite: 85 to 103 MiB with 1 worker, 112 to 153 with 2, 180 to 189 with 4,
+# 284 with 8. With one worker no kill at 96 MiB and many at 80, with two none at 160, with four
+# none at 224 and two at 192.
+SHARED = 44 * MIB  # the master, and what its workers share with it
+EACH = 48 * MIB  # of a worker
+
+# What the pids limit counts: of a worker its main thread and the readiness probe's, besides those
+# that serve; the master, and two commands of `docker exec` or health checks at once: starting one
+# took three.
+TASKS_SHARED = 8
+TASKS_EACH = 2
+
+MOST = 64  # workers, as WEB_CONCURRENCY allows by hand
+UNLIMITED = 2**60  # bytes; version 1 says "none" by a page's multiple near 2**63
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What the container may use; None for no limit."""
+
+    affinity: int  # CPUs that its threads may run on
+    quota: float | None = None  # CPUs' worth of time
+    memory: int | None = None  # bytes
+    tasks: int | None = None  # processes and threads
+
+    @property
+    def cpus(self) -> float:
+        """The CPUs that can be busy at a time, on average."""
+        return self.affinity if self.quota is None else min(self.affinity, self.quota)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How many workers there are to be, and why."""
+
+    workers: int
+    threads: int  # of each worker
+    limits: Limits
+    given: bool  # by WEB_CONCURRENCY, and not chosen here
+
+    def __str__(self) -> str:
+        """One line for the log."""
+        limits = self.limits
+        quota = "no CPU quota" if limits.quota is None else f"{limits.quota:g} CPUs of quota"
+        found = [quota, f"{limits.affinity} of affinity"]
+        if limits.memory is None:
+            found.append("no memory limit")
+        else:
+            found.append(f"{limits.memory // MIB} MiB of memory")
+        if limits.tasks is not None:
+            found.append(f"{limits.tasks} processes and threads")
+        workers = f"{self.workers} {'worker' if self.workers == 1 else 'workers'}"
+        by = " by WEB_CONCURRENCY" if self.given else ""
+        return f"{workers} of {self.threads} threads{by}: {', '.join(found)}"
+
+    def problems(self) -> Iterator[str]:
+        """One line for each limit that is too low for the plan."""
+        memory = SHARED + self.workers * EACH
+        tasks = TASKS_SHARED + self.workers * (self.threads + TASKS_EACH)
+        limits = self.limits
+        if limits.memory is not None and limits.memory < memory:
+            yield (
+                f"{limits.memory // MIB} MiB of memory are too few: under load the kernel may kill"
+                f" a process. Allow {memory // MIB}, or set fewer WEB_CONCURRENCY."
+            )
+        if limits.tasks is not None and limits.tasks < tasks:
+            yield (
+                f"{limits.tasks} processes and threads are too few: under load a thread may fail to"
+                f" start. Allow {tasks}, or set fewer WEB_CONCURRENCY or WEB_THREADS."
+            )
+
+
+def plan(limits: Limits, threads: int, given: int | None = None) -> Plan:
+    """Decide on a number of workers with `threads` threads each; `given` is above all limits.
+
+    One for each CPU, since more share the same time and cost memory, and as many as fit. With less
+    than a CPU and a half there is one: two that are throttled in turns serve less than one.
+    """
+    workers = given
+    if workers is None:
+        fit = [math.floor(limits.cpus + 0.5), MOST]
+        if limits.memory is not None:
+            fit.append((limits.memory - SHARED) // EACH)
+        if limits.tasks is not None:
+            fit.append((limits.tasks - TASKS_SHARED) // (threads + TASKS_EACH))
+        workers = max(1, min(fit))
+    return Plan(workers=workers, threads=threads, limits=limits, given=given is not None)
+
+
+def read(process: Path = Path("/proc/self"), root: Path = Path("/")) -> Limits:
+    """Read the limits of this process.
+
+    `process` is its folder in /proc; the paths that it names as mounted are below `root`.
+    """
+    quotas, sizes, counts = [], [], []
+    for folder in _groups("cpu", process, root):
+        # Version 2 has both numbers in one file ("max 100000" for none), version 1 in two (-1).
+        match _numbers(folder / "cpu.max") or (
+            _numbers(folder / "cpu.cfs_quota_us") + _numbers(folder / "cpu.cfs_period_us")
+        ):
+            case [quota, period] if quota > 0 and period > 0:
+                quotas.append(quota / period)
+    for folder in _groups("memory", process, root):
+        sizes += _numbers(folder / "memory.max") or _numbers(folder / "memory.limit_in_bytes")
+    for folder in _groups("pids", process, root):
+        counts += _numbers(folder / "pids.max")
+    return Limits(
+        affinity=len(os.sched_getaffinity(0)),
+        quota=min(quotas, default=None),
+        memory=min((size for size in sizes if 0 < size < UNLIMITED), default=None),
+        tasks=min((count for count in counts if count > 0), default=None),
+    )
+
+
+def _groups(controller: str, process: Path, root: Path) -> Iterator[Path]:
+    """The folders of the process's control group and its ancestors, as far as they are mounted.
+
+    A limit of any of them holds. The mounts and not the usual paths are followed: a host has
+    version 1, version 2, or both with each controller in one of them; and a container sees the
+    groups from its own down (a private cgroup namespace), from the host's, or in part.
+    """
+    own = {}
+    for line in _lines(process / "cgroup"):
+        match line.split(":", 2):
+            case [_, controllers, path]:
+                own.update(dict.fromkeys(controllers.split(","), PurePosixPath(path)))
+    for line in _lines(process / "mountinfo"):
+        mount, _, kind = line.partition(" - ")
+        match mount.split(), kind.split():
+            case [_, _, _, top, point, *_], ["cgroup2", *_]:
+                group = own.get("")
+            case [_, _, _, top, point, *_], ["cgroup", _, options] if controller in options.split(
+                ","
+            ):
+                group = own.get(controller)
+            case _:
+                continue
+        inner = PurePosixPath()
+        # A group outside of what is mounted: what is mounted is the nearest ancestor to be seen.
+        if group is not None and group.is_relative_to(top) and ".." not in group.parts:
+            inner = group.relative_to(top)
+        folder = root / point.lstrip("/")
+        for part in (inner, *inner.parents):
+            yield folder / part
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _numbers(file: Path) -> list[int]:
+    """The whole numbers that are all of a file's content; none if there is anything else."""
+    try:
+        return [int(word) for line in _lines(file) for word in line.split()]
+    except ValueError:
+        return []
+
+
+def report(plan: Plan) -> None:
+    """Log what was found and chosen in one line, and one more for what can't go well."""
+    log.info("%s", plan)
+    for problem in plan.problems():
+        log.warning("%s", problem)
+
+
+# By chance: the host's other containers, which can't be seen from here, choose a core as well.
+FIRST_CORE = random.randrange(2**16)  # noqa: S311 (no secret)
+
+
+def pin(slot: int) -> None:
+    """Keep this worker, the one in `slot`, on one core; a container's workers get different ones.
+
+    Threads that move between cores use up a quota on two at once, and then stand still for the
+    rest of each period.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[(FIRST_CORE + slot) % len(cores)]})
