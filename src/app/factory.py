@@ -6,6 +6,7 @@ import platform
 from typing import TYPE_CHECKING
 
 from flask import Flask, request
+from werkzeug.exceptions import NotFound
 
 from app import api, blogs, database, errors, health, hello, info, logs, metrics, middleware
 
@@ -52,5 +53,7 @@ def build(settings: Settings) -> Flask:
 
 def _note_route() -> None:
     """Leave the route's template, and not the path, for the metrics."""
+    if request.environ["PATH_INFO"].startswith("//"):
+        raise NotFound  # werkzeug merges those at the beginning, whatever the map says
     if request.url_rule is not None:
         request.environ["app.route"] = api.route_template(request.url_rule.rule)

@@ -61,6 +61,10 @@ class Observe:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
+        if environ.get("CONTENT_LENGTH"):
+            # gunicorn's stream ends where the client does, and says that this is the body's end.
+            # Without that word werkzeug counts, and a body that was cut off is a 400.
+            environ.pop("wsgi.input_terminated", None)
         ids = (request_id(environ), trace_id(environ))
         environ["app.request_id"], environ["app.trace_id"] = ids
         token = current_ids.set(ids)

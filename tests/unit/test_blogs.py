@@ -128,6 +128,19 @@ def test_a_body_is_bounded_whether_or_not_it_tells_its_length(
     assert answer.status_code == status
 
 
+def test_a_body_that_was_cut_off_is_refused(client: FlaskClient) -> None:
+    """gunicorn hands over what came, and says that its stream ends where the body does."""
+    answer = client.post(
+        "/blogs",
+        input_stream=io.BytesIO(b'{"title": "x"}'),
+        content_type="application/json",
+        headers=TOKEN,
+        environ_overrides={"wsgi.input_terminated": True, "CONTENT_LENGTH": "15"},
+    )
+    assert answer.status_code == 400
+    assert client.get("/blogs").get_json()["total"] == 0
+
+
 @pytest.mark.parametrize("token", ["abc=def", "a,b", 'a"b', "=", "~!@#$%^&*()"])
 def test_any_token_that_the_settings_take_can_be_used(build: Build, token: str) -> None:
     client = build(api_token=token).test_client()

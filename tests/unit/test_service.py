@@ -39,6 +39,12 @@ def test_info_describes_the_service(client: FlaskClient) -> None:
     }
 
 
+def test_slashes_at_the_beginning_are_not_merged(client: FlaskClient) -> None:
+    """As gunicorn hands it over; from an address like this the test client would take the host."""
+    answer = client.get("/", environ_overrides={"PATH_INFO": "//hello/x"})
+    assert answer.status_code == 404
+
+
 def test_health_names_the_environment(client: FlaskClient) -> None:
     assert client.get("/health").get_json() == {"status": "healthy", "environment": "staging"}
 
