@@ -18,6 +18,7 @@ from app.server.hooks import (  # noqa: F401 (gunicorn finds some by their names
     when_ready,
 )
 from app.server.logger import ServerLogger
+from app.server.strict import pre_request  # noqa: F401 (as above)
 from app.settings import SettingsError
 
 try:

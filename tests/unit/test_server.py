@@ -12,7 +12,7 @@ import pytest
 from gunicorn.config import Config
 
 from app.server import hooks
-from app.server.logger import ServerLogger
+from app.server.logger import ServerLogger, write_error
 
 FILE = next(
     file
@@ -133,3 +133,25 @@ def test_a_new_worker_takes_the_lowest_slot_that_is_free() -> None:
     del workers[11]
     assert fork(13) == 1
     assert fork(14) == 3
+
+
+@pytest.mark.usefixtures("restored_logging")
+def test_what_gunicorn_refuses_is_one_line_that_has_the_answer_s_id(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """An unknown transfer coding, too: gunicorn would have it a 501."""
+    monkeypatch.setenv("LOG_FORMAT", "json")
+    logger = ServerLogger(Config())
+    response, request, environ, took = answered("400 Bad Request")
+    del environ["PATH_INFO"]  # as gunicorn does, where it did not come to serving
+    logger.access(response, request, environ, took)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        server, _ = listener.accept()
+    with client, server:
+        write_error(server, 501, "Bad Request", "'xchunked'")
+        head, _, body = client.recv(4096).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    line = json.loads(capfd.readouterr().out)
+    assert line["message"].endswith("with 400: 'xchunked'")
+    assert line["request_id"] == json.loads(body)["request_id"]

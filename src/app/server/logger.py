@@ -34,6 +34,10 @@ def write_error(sock: socket.socket, status_int: int, reason: str, mesg: str) ->
 
     `mesg` quotes the client and the limits, which is for the log alone.
     """
+    if status_int == 501:
+        # A Transfer-Encoding that nobody knows. RFC 9112, 6.1 only suggests this status, and what a
+        # client gets wrong must not look like a failure of the service.
+        status_int = 400
     request_id = uuid.uuid4().hex
     token = logs.current_ids.set((request_id, None))
     client = ""
@@ -83,6 +87,8 @@ class ServerLogger(Logger):
         request_time: datetime.timedelta,
     ) -> None:
         """Write the line of a request that was answered."""
+        if "PATH_INFO" not in environ:  # gunicorn refused it: `write_error` tells of that
+            return
         status = int(str(resp.status).partition(" ")[0])
         quiet = environ.get("PATH_INFO") in PROBES or "app.metrics" in environ
         if not self._access_log_enabled or (

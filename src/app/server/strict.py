@@ -1,0 +1,116 @@
+"""What RFC 9112 asks of a request and gunicorn lets pass: refused here, before it is served.
+
+What two servers in a row read differently can be used to smuggle a request past the first one, so
+nothing is guessed or mended. docs/malformed.md shows what is answered to what.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.http.errors import InvalidHeader, InvalidRequestLine, NoMoreData, ParseException
+from gunicorn.http.parser import Parser
+
+from app.server.hooks import settings
+
+if TYPE_CHECKING:
+    from gunicorn.workers.base import Worker
+
+    Request = Any  # gunicorn.http.message.Request; the stubs know it only before it is parsed
+
+log = logging.getLogger(__name__)
+
+# Narrower than the RFC's: it allows a comma, which is what two fields look like that were joined.
+HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*)(?::[0-9]*)?")
+ABSOLUTE = re.compile(r"(?i:https?)://([^/?#:][^/?#]*)([/?][^#]*)?")
+
+# Nobody reads what comes with these, so nobody would notice that it is broken.
+WITHOUT_CONTENT = {"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"}
+
+
+def pre_request(_worker: Worker, req: Request) -> None:
+    """Check a request whose head gunicorn has parsed; one of its hooks.
+
+    Raises:
+        ParseException: if it is not valid; gunicorn answers it with 400 and closes.
+        NoMoreData: if it was cut off; gunicorn closes.
+
+    """
+    host = length = None
+    chunked = expects = False
+    for name, value in req.headers:
+        if name == "HOST":
+            host = value
+        elif name == "CONNECTION":
+            # gunicorn finds `close` only where it is alone.
+            if "close" in re.split(r"[ \t]*,[ \t]*", value.lower()):
+                req.force_close()
+        elif name == "CONTENT-LENGTH":
+            length = int(value)
+        elif name == "TRANSFER-ENCODING":
+            chunked = True
+            # gunicorn takes `gzip, chunked` too, and hands out what is still compressed.
+            if value.lower() != "chunked":
+                raise InvalidHeader(name, req=req)
+        elif name == "EXPECT":
+            expects = True
+    if (host is None and req.version > (1, 0)) or (host and not HOST.fullmatch(host)):
+        raise InvalidHeader("HOST", req=req)
+    _check_target(req)
+    # It would be answered as whatever it says it is.
+    req.version = min(req.version, (1, 1))
+    # Who expects a 100 has not sent the content yet.
+    if (length or chunked) and req.method in WITHOUT_CONTENT and not expects:
+        _read_content(req, length)
+
+
+def _check_target(req: Request) -> None:
+    """Refuse a target with a fragment, or one that is neither a path nor an address of HTTP."""
+    if req.uri.startswith("/"):
+        if "#" in req.uri:
+            raise InvalidRequestLine(req.uri)
+    elif req.uri != "*" and req.method != "CONNECT":
+        found = ABSOLUTE.fullmatch(req.uri)
+        if not found or not HOST.fullmatch(found[1]):
+            raise InvalidRequestLine(req.uri)
+        # RFC 9112, 3.2.2: the target's host counts, whatever the field says.
+        others = [field for field in req.headers if field[0] != "HOST"]
+        req.headers = [*others, ("HOST", found[1])]
+        req.path = req.path or "/"
+
+
+def _read_content(req: Request, length: int | None) -> None:
+    """Read the content now, so that what is wrong with it shows before there is an answer."""
+    limit = settings().max_body_bytes
+    if length is not None and length > limit:
+        req.force_close()  # it stays unread, so that is where the connection has to end
+        return
+    content = req.body.read(limit + 1)
+    if length is not None and len(content) < length:
+        raise NoMoreData
+    if len(content) > limit:
+        raise InvalidHeader("TRANSFER-ENCODING", req=req)
+    req.body = io.BytesIO(content)
+
+
+_finish_body = Parser.finish_body
+
+
+def finish_body(parser: Parser, *arguments: Any, **options: Any) -> bool:  # noqa: ANN401
+    """Skip what the application left unread; false where the connection has to end.
+
+    gunicorn lets a broken chunk's exception pass here, and answers a second time: with the 400
+    that whoever is in front of it takes for the answer to its next request.
+    """
+    try:
+        return bool(_finish_body(parser, *arguments, **options))
+    except ParseException as error:
+        log.warning("closed the connection of %s: %s", parser.source_addr, error)
+        return False
+
+
+# There is no setting for it; a contract test sends such chunks to what does not read them.
+Parser.finish_body = finish_body  # type: ignore[assignment, method-assign]
