@@ -61,7 +61,7 @@ lint: $(BIN)/installed ## Check Dockerfiles, Python, shell scripts, workflows an
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/python scripts/docs.py --check
+	PYTHONPATH=tests $(BIN)/python scripts/docs.py --check
 	$(BIN)/hadolint $(wildcard Dockerfile deploy/*/*.Dockerfile tests/*/*.Dockerfile)
 	$(BIN)/shellcheck .ci/run $(wildcard deploy/*/*.sh)
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml deploy/*/compose.yaml
@@ -98,8 +98,8 @@ lock: $(BIN)/installed ## Update the locks in requirements/ to the newest versio
 			--output-file requirements/$$group.txt; \
 	done
 
-docs: $(BIN)/installed ## Write the list of settings in docs/ and .env.example anew
-	@$(BIN)/python scripts/docs.py
+docs: $(BIN)/installed ## Write the lists in docs/ (settings, malformed requests) and .env.example
+	@PYTHONPATH=tests $(BIN)/python scripts/docs.py
 
 screenshot: $(BIN)/installed ## Take the docs' picture of the page, from the running stack
 	@$(BIN)/python scripts/browser.py

@@ -1,14 +1,18 @@
-"""Write docs/settings.md and .env.example from app.settings, the one list of all settings.
+"""Write docs/settings.md and .env.example from app.settings, docs/malformed.md from its tests.
 
-With --check nothing is written: status 1 if either differs from what would be.
+Each has one list behind it. With --check nothing is written: status 1 if a file differs from what
+would be. Run with tests/ on the path, where the list of malformed requests is.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import sys
 import textwrap
+from collections import Counter
 
+import malformed
 from app.settings import Settings
 from common import ROOT, die, entry, say
 
@@ -31,6 +35,32 @@ EXAMPLE = """\
 # Copy to .env and change what you need: `flask run` and the stack of compose.yaml read it. It is
 # ignored by git and by the build. A variable that is unset or empty has its default; APP_ENV must
 # not be empty. compose.yaml sets APP_PORT, DATABASE_URL, TRUSTED_PROXIES and the secrets itself.
+"""
+
+MALFORMED = """\
+# Malformed requests
+
+What comes back when a request is broken, ambiguous or merely unusual, sent straight to the
+service: the statuses in their order, or `closed` where the connection ends without an answer.
+`tests/image/test_malformed.py` sends all of it to a container on every push, and sees these
+answers, no second answer to one request, a line in the log for each answer and no other, and the
+service unharmed. The list is `tests/malformed.py`; `make docs` writes this file.
+
+{count} cases: {summary}.
+
+A status below 400 means that the request is valid: RFC 9112 or 9110 says so where the rule points.
+Decisions where they leave a choice:
+
+- An unknown transfer coding is a 400. RFC 9112, 6.1 suggests 501, but what a client gets wrong must
+  not look like a failure of the service.
+- `Host` is a name, an IPv4 or an IPv6 address, and perhaps a port. The RFC allows further
+  characters, a comma among them; no name of a host on the Internet has one.
+- Fields with an underscore in their names are left out: to an application `X_Y` and `X-Y` would be
+  the same.
+- The content of a GET, HEAD, DELETE, OPTIONS or TRACE is read before it is answered, and a broken
+  one refused, though it means nothing.
+- Where the answer needs no content, as a 404, it comes before the content is read; if that turns
+  out to be broken, the connection is closed behind the answer.
 """
 
 
@@ -66,15 +96,33 @@ def example() -> str:
     return text
 
 
+def answers() -> str:
+    """The text of docs/malformed.md."""
+    cases = malformed.CASES
+    kinds = Counter("closed" if c.answer == "closed" else f"{c.answer[0]}xx" for c in cases)
+    names = {"4xx": "answered 4xx", "closed": "closed without an answer", "2xx": "valid"}
+    summary = ", ".join(f"{kinds[kind]} {name}" for kind, name in names.items())
+    text = MALFORMED.format(count=len(cases), summary=summary)
+    for group, members in itertools.groupby(cases, lambda case: case.group):
+        text += f"\n## {group}\n\n| Sent | Answer | Rule |\n| --- | --- | --- |\n"
+        text += "".join(f"| {case.what} | {case.answer} | {case.rule} |\n" for case in members)
+    return text
+
+
 def main() -> None:
-    """Write or check the two files."""
-    for path, text in (("docs/settings.md", document()), (".env.example", example())):
+    """Write or check the files."""
+    texts = {
+        "docs/settings.md": document(),
+        ".env.example": example(),
+        "docs/malformed.md": answers(),
+    }
+    for path, text in texts.items():
         file = ROOT / path
         if "--check" not in sys.argv:
             file.write_text(text)
             say(f"wrote {path}")
         elif file.read_text() != text:
-            die(f"{path} is not what app.settings says; run: make docs")
+            die(f"{path} is not what its list says; run: make docs")
 
 
 if __name__ == "__main__":
