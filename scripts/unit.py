@@ -9,12 +9,15 @@ import subprocess
 
 import image
 from common import entry, say
-from containers import network, postgres
+from containers import SECCOMP, network, postgres
 
 PYTEST = ("python3", "-m", "pytest", "-p", "no:cacheprovider", "tests/unit")
 COVERAGE = ("--cov=app", "--cov-branch", "--cov-report=term:skip-covered", "--cov-fail-under=95")
 # As the service itself is run, but for its limits: some tests start several processes.
-HARDENED = ("--rm", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL")
+HARDENED = (
+    *("--rm", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL"),
+    f"--security-opt=seccomp={SECCOMP}",
+)
 
 
 def run(*command: str) -> None:

@@ -18,10 +18,12 @@ import stand_ins
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+SECCOMP = Path(__file__).parents[1] / "deploy" / "seccomp.json"
 # What production runs with; compose.yaml says the same.
 HARDENED = (
     *("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"),
-    *("--security-opt", "no-new-privileges", "--pids-limit", "64", "--memory", "256m"),
+    *("--security-opt", "no-new-privileges", "--security-opt", f"seccomp={SECCOMP}"),
+    *("--pids-limit", "64", "--memory", "256m"),
 )
 
 
