@@ -34,6 +34,7 @@ def test_every_container_is_hardened_and_bounded(stack: Stack) -> None:
             assert host["ReadonlyRootfs"], service
             assert host["CapDrop"] == ["ALL"]
             assert "no-new-privileges:true" in host["SecurityOpt"]
+            assert (service == "app") == any("SCMP_ACT" in option for option in host["SecurityOpt"])
             assert host["PidsLimit"] > 0
             assert host["Memory"] > 0
             assert host["NanoCpus"] > 0
