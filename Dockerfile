@@ -243,9 +243,11 @@ FROM runtime AS dev
 # Among the dependencies, where the reloader does not look for edits.
 COPY --from=dev-tools /tools /opt/venv/lib/python3.13/site-packages
 COPY deploy/dev/serve.py ./
-# The sources are mounted at /src, and go before the installed package. The root is read-only, so
-# bytecode can't be kept: do not try. The last silences debugpy about Python's own frozen modules.
-ENV APP_ENV=development PYTHONPATH=/src PYTHONDONTWRITEBYTECODE=1 PYDEVD_DISABLE_FILE_VALIDATION=1
+# The sources are mounted at /src, and go before the installed package; their bytecode, which a
+# read-only root has no place for, is kept in memory. The last silences debugpy about Python's own
+# frozen modules.
+ENV APP_ENV=development PYTHONPATH=/src PYTHONPYCACHEPREFIX=/tmp/bytecode \
+    PYDEVD_DISABLE_FILE_VALIDATION=1
 CMD ["python3", "serve.py"]
 
 
