@@ -70,7 +70,10 @@ forwarded_allow_ips = ",".join(str(network) for network in _settings.trusted_pro
 forwarder_headers = ""
 
 if _settings.metrics_port:
-    use_metrics_directory(Path(worker_tmp_dir, f"metrics-{_settings.app_port}"))
+    try:
+        use_metrics_directory(Path(worker_tmp_dir, f"metrics-{_settings.app_port}"), workers)
+    except SettingsError as error:
+        sys.exit(f"error: {error}")
 
 
 def on_starting(_server: object) -> None:

@@ -71,7 +71,8 @@ def enter_slot(slot: int, threads: int) -> None:
 
 def leave_slot(slot: int) -> None:
     """Forget what a worker that has ended had under way; its counts stay."""
-    mark_process_dead(slot)
+    if DIRECTORY in os.environ:  # else there is nothing to forget, and it would fail
+        mark_process_dead(slot)
 
 
 def _application() -> WSGIApplication:

@@ -104,6 +104,14 @@ def test_recycled_workers_lose_no_count_and_leave_no_file_behind(tmp_path: Path)
     assert len(list(tmp_path.iterdir())) <= 8
 
 
+def test_without_them_a_worker_can_end_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception here would end the arbiter, and with it the service."""
+    from app import metrics
+
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
+    metrics.leave_slot(0)
+
+
 @pytest.mark.parametrize("again", [False, True])
 def test_the_directory_is_wiped_at_start_and_not_at_a_reload(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool
@@ -114,6 +122,6 @@ def test_the_directory_is_wiped_at_start_and_not_at_a_reload(
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(directory) if again else "")
     directory.mkdir()
     (directory / "counter_0.db").touch()
-    use_metrics_directory(directory)
+    use_metrics_directory(directory, workers=2)
     assert (directory / "counter_0.db").exists() == again
     assert os.environ["PROMETHEUS_MULTIPROC_DIR"] == str(directory)

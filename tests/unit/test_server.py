@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import runpy
 import socket
 import types
@@ -63,6 +64,32 @@ def test_a_port_in_use_ends_the_start_with_one_line(monkeypatch: pytest.MonkeyPa
 
 def test_a_stop_fits_into_docker_s_ten_seconds() -> None:
     assert settings()["graceful_timeout"] < 10
+
+
+def room(monkeypatch: pytest.MonkeyPatch, blocks: int, free: int) -> None:
+    found = types.SimpleNamespace(f_blocks=blocks, f_bavail=free, f_frsize=4096)
+    monkeypatch.setattr("os.statvfs", lambda _: found)
+
+
+@pytest.mark.parametrize(("blocks", "free"), [(16384, 384), (0, 0)])
+def test_the_metrics_take_what_is_just_enough_or_without_a_limit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, blocks: int, free: int
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")
+    room(monkeypatch, blocks, free)
+    hooks.use_metrics_directory(tmp_path / "metrics", workers=2)
+    assert os.environ["PROMETHEUS_MULTIPROC_DIR"] == str(tmp_path / "metrics")
+
+
+def test_too_little_room_for_the_metrics_ends_the_start_with_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("METRICS_PORT", "9464")
+    monkeypatch.setenv("WEB_CONCURRENCY", "2")
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")
+    room(monkeypatch, blocks=16384, free=383)
+    with pytest.raises(SystemExit, match=r"METRICS_PORT: /dev/shm has 1532 KiB left, .* need 1536"):
+        settings()
 
 
 def answered(status: str, **environ: Any) -> tuple[Any, Any, dict[str, Any], datetime.timedelta]:

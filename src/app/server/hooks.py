@@ -9,7 +9,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from app.server import limits
-from app.settings import Settings
+from app.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
         """A worker with the attribute that pre_fork gives it."""
 
         slot: int
+
+
+# Bytes for each process that counts: it has four files, of 64 KiB each at first, which grow with
+# the number of routes.
+METRICS_ROOM = 512 * 1024
 
 
 @functools.cache
@@ -37,15 +42,27 @@ def settings() -> Settings:
     return Settings.load()
 
 
-def use_metrics_directory(path: Path) -> None:
+def use_metrics_directory(path: Path, workers: int) -> None:
     """Tell prometheus_client, before it is imported, where the workers' files are; wipe it.
 
     Numbers of an earlier life of this container would be added to this one's. A reload of the
     settings (SIGHUP) comes by here as well and must not wipe.
+
+    Raises:
+        SettingsError: if there is too little room. The files have holes, and a process that writes
+            into one where no memory is left is killed (SIGBUS), as is the one that replaces it.
+
     """
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR") == str(path):
         return
     shutil.rmtree(path, ignore_errors=True)
+    room = os.statvfs(path.parent)
+    free, needed = room.f_bavail * room.f_frsize, (workers + 1) * METRICS_ROOM
+    if room.f_blocks and free < needed:  # no blocks at all: without a limit
+        raise SettingsError(
+            f"METRICS_PORT: {path.parent} has {free // 1024} KiB left, and the metrics of {workers}"
+            f" workers need {needed // 1024}. Expected more (--shm-size), or METRICS_PORT=0."
+        )
     path.mkdir(mode=0o700, parents=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(path)
 

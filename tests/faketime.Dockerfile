@@ -1,0 +1,10 @@
+# A library that shifts the clock of a process which loads it, for a test of clock jumps: a
+# container's clock is the host's, and no test may set that.
+FROM debian:trixie-slim@sha256:a29215f6a35e51e22adffa17f89e9d2ef06214e64a2bad10d765c46aea49f11f AS base
+
+# Without versions: the archive keeps the newest alone.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends libfaketime \
+    && rm -rf /var/lib/apt/lists/* \
+    && cp /usr/lib/*/faketime/libfaketimeMT.so.1 /faketime.so
