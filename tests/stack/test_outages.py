@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from traffic import Load
+
 from containers import docker, eventually, inspect
-from load import Load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
