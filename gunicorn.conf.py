@@ -32,8 +32,9 @@ _ports = [port for port in (_settings.app_port, _settings.metrics_port) if port]
 bind = [f"0.0.0.0:{port}" for port in _ports]
 
 # Threads let a worker serve others while one request waits; processes use the cores, as many as the
-# container may use and has the memory for.
-worker_class = "gthread"
+# container may use and has the memory for. The class is gthread with a main loop of its own:
+# docs/server.md.
+worker_class = "app.server.worker.Worker"
 _plan = limits.plan(limits.read(), _settings.web_threads, _settings.web_concurrency)
 workers = _plan.workers
 threads = _plan.threads
@@ -51,8 +52,25 @@ max_requests_jitter = _settings.web_max_requests // 10
 limit_request_line = 8190
 limit_request_field_size = 8190
 
-# Docker sends SIGKILL 10 seconds after SIGTERM: be done well before.
-graceful_timeout = 6
+# Seconds; 0 turns it off.
+keepalive = _settings.web_keepalive
+
+# A worker whose main loop has not turned for so many seconds is killed. A request that takes longer
+# is none of its business: it runs in a thread.
+timeout = 30
+
+# Docker sends SIGKILL 10 seconds after SIGTERM: be done well before. The worker keeps to
+# GRACEFUL_TIMEOUT by itself; this is when it is killed if it does not.
+graceful_timeout = _settings.graceful_timeout + 1
+
+# What waits to be accepted; the kernel takes its own limit (net.core.somaxconn) if that is lower.
+backlog = 2048
+
+# Pieces of a file go the way of every other answer: what the client does not take is kept.
+sendfile = False
+
+# Named, for "auto" takes whatever version of a faster one happens to be installed.
+http_parser = "python"
 
 # The heartbeat is a file: in memory, for the root is read-only and a disk can stall.
 worker_tmp_dir = "/dev/shm"

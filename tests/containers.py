@@ -163,3 +163,22 @@ def started(image: str, *options: str, command: tuple[str, ...] = ()) -> Iterato
         yield container
     finally:
         docker("rm", "--force", "--volumes", container.name, check=False)
+
+
+@contextlib.contextmanager
+def on_host(image: str, *options: str, command: tuple[str, ...] = ()) -> Iterator[Container]:
+    """Start a container on this machine's own network, as `started` does on one of its own.
+
+    The proxy behind a published port hides resets, and causes others.
+    """
+    port, metrics_port = free_port(), free_port()
+    container = Container(unique("run"), port)
+    ports = ("--env", f"APP_PORT={port}", "--env", f"METRICS_PORT={metrics_port}")
+    try:
+        docker(
+            *("run", "--detach", "--name", container.name, "--network", "host", *ports),
+            *(*options, image, *command),
+        )
+        yield container
+    finally:
+        docker("rm", "--force", "--volumes", container.name, check=False)

@@ -10,6 +10,7 @@ from werkzeug.exceptions import ServiceUnavailable
 
 from app.api import Blueprint
 from app.database import Probe
+from app.server import state
 
 if TYPE_CHECKING:
     from flask.blueprints import BlueprintSetupState
@@ -65,6 +66,8 @@ def livez() -> dict[str, str]:
 @blueprint.response(200, Readiness)
 def readyz() -> dict[str, Any]:
     """Readiness: whether requests should be sent here now."""
+    if state.phase() != state.SERVING:
+        raise ServiceUnavailable("stopping")
     problem = current_app.extensions["probe"].problem(READY_TIMEOUT)
     if problem is not None:
         raise ServiceUnavailable(f"database: {problem}")

@@ -45,6 +45,11 @@ connections = Gauge(
 connections_limit = Gauge(
     "app_database_connections_limit", "Database connections allowed.", multiprocess_mode="livesum"
 )
+dropped = Counter(
+    "http_connections_dropped_total",
+    "Connections that the server gave up: for which bound.",
+    ("reason",),
+)
 build = Gauge(
     "app_build_info",
     "Always 1; its labels say what runs.",

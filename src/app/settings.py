@@ -128,6 +128,68 @@ class Settings:
         "The number of requests after which a worker is replaced, which bounds any leak; 0 for"
         " never.",
     )
+    web_connections: int = _setting(
+        10_000,
+        _whole(16, 1_000_000),
+        "a whole number from 16 to 1000000",
+        "The number of connections that each worker holds, as far as the limit of open files lets"
+        " it. For one more it closes the one that has been silent for longest.",
+    )
+    web_keepalive: int = _setting(
+        75,
+        _whole(0, 3600),
+        "a whole number from 0 to 3600",
+        "The seconds that a connection may wait for its next request; 0 closes it after each. More"
+        " than a load balancer's own, often 60, so that it is the balancer that closes.",
+    )
+    web_head_timeout: int = _setting(
+        10,
+        _whole(1, 300),
+        "a whole number from 1 to 300",
+        "The seconds that a request's head may take to arrive.",
+    )
+    web_body_timeout: int = _setting(
+        20,
+        _whole(1, 3600),
+        "a whole number from 1 to 3600",
+        "The seconds that a request's body may take to arrive, and a second more for each 4096"
+        " bytes.",
+    )
+    web_send_timeout: int = _setting(
+        20,
+        _whole(1, 3600),
+        "a whole number from 1 to 3600",
+        "The seconds that a client may take for an answer, and a second more for each 4096 bytes.",
+    )
+    web_queue_timeout: int = _setting(
+        2,
+        _whole(1, 300),
+        "a whole number from 1 to 300",
+        "The seconds that a request may wait for a thread; it then gets a 503.",
+    )
+    web_buffer_bytes: int = _setting(
+        2**25,
+        _whole(2**20, 2**33),
+        "a whole number from 1048576 to 8589934592",
+        "The bytes of requests and answers that each worker keeps for slow clients; it gives up the"
+        " slowest when they are more. A body up to an eighth of it takes no thread before it is"
+        " complete.",
+    )
+    drain_seconds: int = _setting(
+        0,
+        _whole(0, 3600),
+        "a whole number from 0 to 3600",
+        "The seconds that a stopping service goes on serving while `/readyz` says 503, for load"
+        " balancers that need so long to notice. With `GRACEFUL_TIMEOUT` less than what the engine"
+        " waits before it kills (Docker: 10), or raise that: `docker stop --timeout`,"
+        " `stop_grace_period`, `terminationGracePeriodSeconds`.",
+    )
+    graceful_timeout: int = _setting(
+        7,
+        _whole(1, 3600),
+        "a whole number from 1 to 3600",
+        "The seconds that a stopping worker gives to the requests that it has.",
+    )
     max_body_bytes: int = _setting(
         2**20,
         _whole(1, 2**30),

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-import gc
 import os
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from app.server import limits
+from app.server import limits, state, supervisor
 from app.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -67,19 +66,16 @@ def use_metrics_directory(path: Path, workers: int) -> None:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(path)
 
 
-def when_ready(_server: Arbiter) -> None:
-    """Keep what the workers share out of the garbage collector's reach.
-
-    It writes into each object that it looks at, and so gives each worker a copy of its own.
-    """
-    gc.collect()
-    gc.freeze()
+def when_ready(server: Arbiter) -> None:
+    """Take over the arbiter's signals, and freeze what the workers are about to share."""
+    supervisor.take_over(cast("supervisor.Arbiter", server), settings().drain_seconds)
 
 
 def pre_fork(server: Arbiter, worker: SlotWorker) -> None:
     """Give the new worker the lowest slot that no living one has."""
     taken = {getattr(other, "slot", None) for other in server.WORKERS.values()}
     worker.slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
+    state.clear(worker.slot)
 
 
 def post_fork(_server: Arbiter, worker: SlotWorker) -> None:
@@ -97,3 +93,4 @@ def child_exit(_server: Arbiter, worker: SlotWorker) -> None:
     from app import metrics
 
     metrics.leave_slot(worker.slot)
+    supervisor.note_end(worker)

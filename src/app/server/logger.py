@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import time
-import uuid
 from typing import TYPE_CHECKING, Any
 
 import gunicorn.util
 from gunicorn.glogging import Logger
 
-from app import errors, logs
+from app import logs
+from app.server import answers
 from app.server.hooks import settings
 
 if TYPE_CHECKING:
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from gunicorn.config import Config
     from gunicorn.http.message import Request
     from gunicorn.http.wsgi import Response
-
-log = logging.getLogger(__name__)
 
 PROBES = {"/livez", "/readyz"}
 
@@ -38,20 +35,11 @@ def write_error(sock: socket.socket, status_int: int, reason: str, mesg: str) ->
         # A Transfer-Encoding that nobody knows. RFC 9112, 6.1 only suggests this status, and what a
         # client gets wrong must not look like a failure of the service.
         status_int = 400
-    request_id = uuid.uuid4().hex
-    token = logs.current_ids.set((request_id, None))
     client = ""
     with contextlib.suppress(OSError):  # it may be gone
         client = sock.getpeername()[0]
-    log.warning("refused %s with %d: %s", client, status_int, mesg)
-    logs.current_ids.reset(token)
-    document = errors.document(status_int, reason, "The request is not valid HTTP.", request_id)
-    body = json.dumps(document).encode() + b"\n"
-    head = (
-        f"HTTP/1.1 {status_int} {reason}\r\nConnection: close\r\nX-Request-ID: {request_id}\r\n"
-        f"Content-Type: {errors.CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    gunicorn.util.write_nonblock(sock, head.encode() + body)
+    answer = answers.refusal(client, status_int, reason, "The request is not valid HTTP.", mesg)
+    gunicorn.util.write_nonblock(sock, answer)
 
 
 # There is no setting for it; a contract test sends what gunicorn refuses.

@@ -1,0 +1,53 @@
+"""Answers that the server gives by itself, without a thread and without the application."""
+
+from __future__ import annotations
+
+import http
+import json
+import logging
+import uuid
+
+from app import errors, logs
+
+log = logging.getLogger("app.server")
+
+
+def _message(status: int, title: str, content_type: str, body: bytes, *fields: str) -> bytes:
+    head = (
+        f"HTTP/1.1 {status} {title}",
+        *fields,
+        "Connection: close",
+        f"Content-Type: {content_type}",
+        f"Content-Length: {len(body)}",
+    )
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+
+
+def problem(status: int, title: str, detail: str, request_id: str, *fields: str) -> bytes:
+    """A problem document, as a whole answer that closes the connection."""
+    document = errors.document(status, title, detail, request_id)
+    body = json.dumps(document).encode() + b"\n"
+    fields = (f"X-Request-ID: {request_id}", *fields)
+    return _message(status, title, errors.CONTENT_TYPE, body, *fields)
+
+
+def refusal(client: str, status: int, title: str, detail: str, reason: str = "") -> bytes:
+    """Refuse a request that has no id yet; the log alone gets `reason`, which quotes the client."""
+    request_id = uuid.uuid4().hex
+    token = logs.current_ids.set((request_id, None))
+    log.warning("refused %s with %d: %s", client, status, reason or detail)
+    logs.current_ids.reset(token)
+    return problem(status, title, detail, request_id)
+
+
+def overloaded() -> bytes:
+    """Refuse a request for which there was no thread in time. Counted, not logged one by one."""
+    title = http.HTTPStatus.SERVICE_UNAVAILABLE.phrase
+    retry = f"Retry-After: {errors.RETRY_AFTER}"
+    return problem(503, title, "There are too many requests.", uuid.uuid4().hex, retry)
+
+
+def alive() -> bytes:
+    """What `/livez` answers."""
+    body = json.dumps({"status": "ok"}).encode() + b"\n"
+    return _message(200, "OK", "application/json", body)

@@ -1,0 +1,122 @@
+"""Where a request ends among the bytes that have arrived, so that no thread waits for the rest.
+
+This decides only *when* a thread gets a request. What the request is, and whether it is valid, is
+gunicorn's parser's decision: whatever is not plainly regular is handed to it at once.
+"""
+
+from __future__ import annotations
+
+HEAD_BYTES = 65_536  # of a request's line and header fields together
+
+
+class TooLargeError(ValueError):
+    """The request is larger than anything that would be served."""
+
+    def __init__(self, status: int, title: str) -> None:
+        """Keep what it is to be answered with."""
+        super().__init__(title)
+        self.status = status
+        self.title = title
+
+
+class Frame:
+    """The extent of the request at the beginning of a buffer, found as its bytes arrive."""
+
+    __slots__ = ("_at", "_chunked", "_end", "_size", "expects", "head", "whole")
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self.head = 0  # bytes of the head with its empty line; 0 until it is there
+        self.whole = False  # nothing of the request is missing
+        self.expects = False  # the client waits for a 100 before it sends the body
+        self._end = 0  # where a body of known length ends
+        self._chunked = False
+        self._size = 0  # what the chunks so far hold
+        self._at = 0  # where to go on looking
+
+    def ready(self, data: bytearray, body_limit: int) -> bool:
+        """Whether a thread can have the request that `data` begins with.
+
+        That is so when nothing of it is missing (`whole`), and also when the parser had better see
+        it at once: it is malformed, or says that its body has more than `body_limit` bytes.
+
+        Raises:
+            TooLargeError: if the head is too long, or all chunks are more than `body_limit`.
+
+        """
+        if not self.head:
+            found = data.find(b"\r\n\r\n", max(0, self._at - 3))
+            if found < 0:
+                self._at = len(data)
+                if len(data) > HEAD_BYTES:
+                    raise _head_too_large(data)
+                # The parser refuses a bare LF; waiting for the CRLF would be in vain.
+                return data.count(b"\n") != data.count(b"\r\n")
+            self.head = self._at = found + 4
+            if self.head > HEAD_BYTES:
+                raise _head_too_large(data)
+            if self._is_settled_by(data[:found].lower(), body_limit):
+                return True
+        if self._chunked:
+            return self._chunks(data, body_limit)
+        self.whole = len(data) >= self._end
+        return self.whole
+
+    def _is_settled_by(self, head: bytearray, body_limit: int) -> bool:
+        """Whether the head says that there is no body to wait for."""
+        if b"content-length" not in head and b"transfer-encoding" not in head:
+            self.whole = True
+            return True
+        lengths, codings = [], []
+        for line in head.split(b"\r\n")[1:]:
+            name, _, value = line.partition(b":")
+            value = value.strip(b" \t")
+            if name == b"content-length":
+                lengths.append(value)
+            elif name == b"transfer-encoding":
+                codings += value.split(b",")
+            elif name == b"expect":
+                self.expects = value == b"100-continue"
+        if codings:
+            self._chunked = not lengths and codings[-1].strip(b" \t") == b"chunked"
+            return not self._chunked
+        # 18 digits are more than enough, and what int() takes without a complaint.
+        if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > 18:
+            self.whole = not lengths
+            return True
+        self._end = self.head + int(lengths[0])
+        return self._end - self.head > body_limit
+
+    def _chunks(self, data: bytearray, body_limit: int) -> bool:
+        """Walk over the chunks that are there, from where the last walk ended."""
+        while True:
+            line_end = data.find(b"\r\n", self._at)
+            if line_end < 0:
+                # A size of 16 digits and extensions that nobody uses; the parser refuses the rest.
+                return len(data) - self._at > 1024
+            try:
+                size = int(data[self._at : line_end].partition(b";")[0], 16)
+            except ValueError:
+                return True
+            if size == 0:
+                # Trailer fields, if any, then an empty line.
+                self.whole = data.find(b"\r\n\r\n", line_end) >= 0
+                if not self.whole and len(data) - line_end > HEAD_BYTES:
+                    raise TooLargeError(431, "Request Header Fields Too Large")
+                return self.whole
+            following = line_end + 2 + size + 2
+            # Bytes that hold next to nothing, such as chunks of one byte each, count as well.
+            overhead = self._at - self.head - self._size
+            if size < 0 or self._size + size > body_limit or overhead > body_limit + HEAD_BYTES:
+                raise TooLargeError(413, "Request Entity Too Large")
+            if following > len(data):
+                return False
+            self._at = following
+            self._size += size
+
+
+def _head_too_large(data: bytearray) -> TooLargeError:
+    """What to answer: it is either the request's line or the fields."""
+    if data.find(b"\r\n", 0, HEAD_BYTES) < 0:
+        return TooLargeError(414, "URI Too Long")
+    return TooLargeError(431, "Request Header Fields Too Large")

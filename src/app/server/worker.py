@@ -1,0 +1,607 @@
+"""The worker: gunicorn's gthread, but with a main loop on which no client can make others wait.
+
+Stock gthread gives a connection a thread and lets the thread wait for the client: for the rest of
+the head, for the body, for the answer to be taken. As many slow clients as there are threads stop
+it for good. Here the main loop does all the waiting, and a thread gets a request that is complete.
+
+    READING -> QUEUED -> (a thread answers) -> SENDING -> READING, or CLOSING
+
+docs/server.md tells the life of a connection and the deadlines; app.server.supervisor is the other
+half, in the arbiter. Nothing here locks: a connection belongs to the main loop or to one thread,
+and what passes between them are single operations on dicts, deques and queues.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import errno
+import os
+import queue
+import resource
+import select
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+from gunicorn.http.parser import RequestParser
+from gunicorn.workers.gthread import ThreadWorker
+
+from app import metrics
+from app.server import answers, state
+from app.server.connection import (
+    CLOSING,
+    LOWEST_RATE,
+    QUEUED,
+    READING,
+    SENDING,
+    Connection,
+    Exchange,
+)
+from app.server.framing import Frame, TooLargeError
+from app.server.hooks import settings
+from app.server.listener import plug
+
+if TYPE_CHECKING:
+    from gunicorn.config import Config
+    from gunicorn.glogging import Logger
+    from gunicorn.http.message import Request
+
+# Seconds.
+TICK = 0.25  # how late a deadline may be noticed
+ENDING_TICK = 0.02  # the same once the worker is ending
+LINGER = 2.0  # how long a client that is told to stop sending may pause before it is cut off
+PLUG_AT_MOST = 1.0  # how long the last worker tries to close its listeners without a loss
+SILENCE = 1.0  # how long a silent connection is kept open once the service is ending
+
+LINGER_BYTES = 2**26  # how much is read of a body that nobody wants, so that its sender listens
+RECEIVE_BYTES = 2**16
+
+# What is read at a time, at once thrown away or copied. One for all: only the main loop reads.
+_scratch = memoryview(bytearray(RECEIVE_BYTES))
+
+
+def capacity(wanted: int, threads: int) -> int:
+    """How many connections a worker can hold: `wanted`, or fewer if it may not open so many files.
+
+    Raises the soft limit of open files, which is there for programs that use select(), as far as
+    it is needed. Leaves room for what threads open: a database's connection and file each.
+    """
+    spare = 64 + 4 * threads
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = hard if hard != resource.RLIM_INFINITY else wanted + spare
+    limit = min(limit, wanted + spare)
+    with contextlib.suppress(ValueError, OSError):  # it stays as it is
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    return max(limit - spare, limit // 4)
+
+
+class Worker(ThreadWorker):
+    """A gthread worker whose threads never wait for a client."""
+
+    slot: int  # given by the hook pre_fork
+
+    @classmethod
+    def check_config(cls, cfg: Config, _log: Logger) -> None:
+        """Refuse what this worker does not do.
+
+        Raises:
+            SystemExit: if TLS is configured, which is a gateway's work.
+
+        """
+        if cfg.is_ssl:
+            sys.exit("error: this worker does not speak TLS. Let a gateway do that.")
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401
+        """Take gunicorn's arguments."""
+        super().__init__(*arguments, **options)
+        self.settings = settings()
+        # Counted here: gunicorn's own count ends the worker, this one asks for a successor first.
+        self.recycle_after, self.max_requests = self.max_requests, sys.maxsize
+        self.body_limit = min(self.settings.max_body_bytes, self.settings.web_buffer_bytes // 8)
+        self.connections: dict[int, Connection] = {}  # all of them, by file descriptor
+        # Those that have sent nothing since their last answer, and those with a part of a request;
+        # the longest waiting come first.
+        self.silent: dict[Connection, None] = {}
+        self.partial: dict[Connection, None] = {}
+        # Those with a request for which no thread has been free yet. Who takes a connection out,
+        # a thread or the main loop, has it.
+        self.waiting: dict[Connection, None] = {}
+        self.requests: queue.SimpleQueue[Connection] = queue.SimpleQueue()
+        self.answered: collections.deque[Connection] = collections.deque()
+        self.held = 0  # bytes that wait here for slow clients and for threads
+        self.parked: list[Connection] = []  # not read from until there is memory again
+        self.listening: dict[int, socket.socket] = {}
+        self.paused = False  # not accepting, for there is no room
+        # Seconds of the monotonic clock.
+        self.next_tick = self.last_answer = self.ending_since = 0.0
+        self.shed = 0  # requests refused since that was last told
+
+    # ---- gunicorn's side ------------------------------------------------------------------------
+
+    def init_process(self) -> None:
+        """Prepare this process, then run; the base's own would make a pool and a poller."""
+        self.limit = capacity(self.settings.web_connections, self.cfg.threads)
+        self.epoll = select.epoll()
+        self.wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        super(ThreadWorker, self).init_process()
+
+    def init_signals(self) -> None:
+        """Leave SIGINT to the arbiter: a terminal sends it to every process of the group."""
+        super().init_signals()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def handle_exit(self, sig: int, frame: object) -> None:  # noqa: ARG002 (gunicorn's signature)
+        """Begin to end, on SIGTERM; the loop looks at `alive` when the signal has woken it."""
+        self.alive = False
+        self.next_tick = 0.0
+        os.eventfd_write(self.wake, 1)
+
+    def handle_quit(self, sig: int, frame: object) -> None:  # noqa: ARG002
+        """End now. Not by SystemExit, which would wait for the threads."""
+        os._exit(0)
+
+    def run(self) -> None:
+        """Serve until told to end, then as long as somebody is owed an answer."""
+        self.epoll.register(self.wake, select.EPOLLIN)
+        state.note(self.slot, state.LISTENING)
+        for listener in self.sockets:
+            listener.setblocking(False)
+            self.listening[listener.fileno()] = listener
+            self.epoll.register(listener, select.EPOLLIN)
+        for number in range(self.cfg.threads):
+            threading.Thread(target=self._work, name=f"request-{number}", daemon=True).start()
+        self.last_answer = time.monotonic()
+        tick = TICK
+        while True:
+            now = time.monotonic()
+            if now >= self.next_tick:
+                tick = TICK if self.alive else ENDING_TICK
+                self.next_tick = now + tick
+                self.notify()
+                self._expire(now)
+                if not self._goes_on(now):
+                    return
+            for descriptor, _ in self.epoll.poll(tick):
+                if connection := self.connections.get(descriptor):
+                    self._on_event(connection)
+                elif descriptor == self.wake:
+                    os.eventfd_read(self.wake)
+                    self._take_back()
+                elif descriptor in self.listening:
+                    self._accept(self.listening[descriptor])
+
+    # ---- threads --------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        """Answer one request after the other, in a thread, for ever."""
+        while True:
+            connection = self.requests.get()
+            # A dict's pop is one step: of thread and main loop only one gets the connection.
+            if self.waiting.pop(connection, self) is self:
+                continue
+            try:
+                connection.keep = self._answer(connection)
+            except BaseException:
+                # SystemExit of the application, say: nothing may end a thread.
+                self.log.exception("Error handling request")
+                connection.keep = False
+            self.answered.append(connection)
+            os.eventfd_write(self.wake, 1)
+
+    def _answer(self, connection: Any) -> bool:  # noqa: ANN401 (gunicorn means its own kind)
+        """Answer the request in the connection's buffer; whether another one may follow."""
+        exchange = Exchange(
+            connection, self.settings.web_body_timeout, self.settings.web_send_timeout
+        )
+        connection.clean = False
+        connection.sock = exchange
+        connection.parser = RequestParser(
+            self.cfg, cast("socket.socket", exchange), connection.client
+        )
+        connection.parser.unreader.unread(bytes(connection.buffer))
+        connection.buffer.clear()
+        keep: bool = self.handle(connection)
+        if keep:  # the client may have sent its next requests already
+            connection.buffer += connection.parser.unreader.take_buffered()
+        connection.sock = connection.parser = None
+        return keep
+
+    def handle_request(self, req: Request, conn: Any) -> bool:  # noqa: ANN401 (as above)
+        """Answer a request that has been parsed; called by the base's handle()."""
+        # The main loop has told the client to go on, if the body was worth waiting for.
+        req._expected_100_continue = False  # type: ignore[attr-defined]
+        if not conn.frame.whole or state.phase() != state.SERVING:
+            req.force_close()
+        keep: bool = super().handle_request(req, conn)
+        conn.clean = conn.frame.whole
+        return keep
+
+    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:  # noqa: ANN401 (as above)
+        """Skip a body that the application did not read: it is here, so that nothing waits."""
+        return bool(keepalive and conn.frame.whole and conn.parser.finish_body())
+
+    # ---- the main loop: from accept to a thread -------------------------------------------------
+
+    def _accept(self, listener: socket.socket) -> bool:
+        """Accept one connection, so that workers share a burst; whether there was one."""
+        # Once it is ending, nobody else will come.
+        if len(self.connections) >= self.limit and self.alive and not self._make_room():
+            self._pause()
+            return False
+        try:
+            accepted, client = listener.accept()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                if self._make_room():
+                    return True
+                # Level-triggered, the listener would wake the loop at once and for ever.
+                self._pause()
+                return False
+            # Nobody there, or gone again.
+            return error.errno not in (errno.EAGAIN, errno.EWOULDBLOCK)
+        now = time.monotonic()
+        connection = Connection(accepted, client, listener.getsockname(), now)
+        connection.deadline = now + self.settings.web_head_timeout
+        self.connections[accepted.fileno()] = connection
+        self.epoll.register(accepted, select.EPOLLIN | select.EPOLLONESHOT)
+        self.silent[connection] = None
+        return True
+
+    def _make_room(self) -> bool:
+        """Close the connection that has been silent for longest, or else the slowest sender."""
+        for candidates, reason in ((self.silent, "idle"), (self.partial, "slow")):
+            for connection in candidates:
+                metrics.dropped.labels(reason).inc()
+                self._drop(connection)
+                return True
+        return False
+
+    def _pause(self) -> None:
+        """Leave connections in the kernel's queue until the next tick."""
+        if not self.paused:
+            self.paused = True
+            for listener in self.listening.values():
+                self.epoll.modify(listener, 0)
+
+    def _resume(self) -> None:
+        """Accept again."""
+        if self.paused:
+            self.paused = False
+            for listener in self.listening.values():
+                self.epoll.modify(listener, select.EPOLLIN)
+
+    def _on_event(self, connection: Connection) -> None:
+        """Do what the connection's client has made possible."""
+        try:
+            if connection.state == READING:
+                self._read(connection)
+            elif connection.state == SENDING:
+                self._send(connection)
+            elif connection.state == CLOSING:
+                self._drain(connection)
+        except OSError:  # the client is gone
+            self._drop(connection)
+
+    def _await(self, connection: Connection, events: int) -> None:
+        """Wake the loop once, when the client has sent or taken something."""
+        self.epoll.modify(connection.socket, events | select.EPOLLONESHOT)
+
+    def _read(self, connection: Connection) -> None:
+        """Take what the client has sent."""
+        try:
+            size = connection.socket.recv_into(_scratch)
+        except BlockingIOError:
+            self._await(connection, select.EPOLLIN)
+            return
+        if size == 0:
+            self._drop(connection)
+            return
+        if not connection.buffer:
+            self._begin(connection)
+        connection.buffer += _scratch[:size]
+        self._account(connection)
+        self._look(connection)
+
+    def _account(self, connection: Connection) -> None:
+        """Keep the sum of what all connections keep in memory."""
+        held = len(connection.buffer) + connection.unsent
+        self.held += held - connection.held
+        connection.held = held
+
+    def _begin(self, connection: Connection) -> None:
+        """The first byte of a request starts the clock."""
+        connection.since = time.monotonic()
+        connection.deadline = connection.since + self.settings.web_head_timeout
+        self.silent.pop(connection, None)
+        self.partial[connection] = None
+
+    def _look(self, connection: Connection) -> None:
+        """Give the connection to a thread if its request is there, else go on reading."""
+        frame = connection.frame
+        had_head = bool(frame.head)
+        try:
+            ready = frame.ready(connection.buffer, self.body_limit)
+        except TooLargeError as error:
+            self._refuse(connection, error.status, error.title, "It is too large.")
+            return
+        if ready:
+            self._enqueue(connection)
+            return
+        if frame.head:
+            if not had_head:
+                connection.since = time.monotonic()
+                if frame.expects and len(connection.buffer) == frame.head:
+                    connection.socket.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            received = len(connection.buffer) - frame.head
+            allowed = self.settings.web_body_timeout + received / LOWEST_RATE
+            connection.deadline = connection.since + allowed
+        if self.held > self.settings.web_buffer_bytes:
+            self.parked.append(connection)
+        else:
+            self._await(connection, select.EPOLLIN)
+
+    def _enqueue(self, connection: Connection) -> None:
+        """Let the next free thread answer."""
+        now = time.monotonic()
+        self.partial.pop(connection, None)
+        # When all threads are busy a probe is answered here, for as long as they get on with it:
+        # restarting what is merely overloaded makes it worse, and a hang still shows.
+        if (
+            self.waiting
+            and connection.buffer.startswith(b"GET /livez ")
+            and now - self.last_answer < self.cfg.timeout
+        ):
+            self._reply(connection, answers.alive())
+            return
+        connection.state = QUEUED
+        connection.deadline = now + self.settings.web_queue_timeout
+        self.waiting[connection] = None
+        self.requests.put(connection)
+
+    # ---- the main loop: from a thread to the next request, or the end ---------------------------
+
+    def _take_back(self) -> None:
+        """Go on with the connections that threads have answered."""
+        while self.answered:
+            connection = self.answered.popleft()
+            self.nr += 1
+            self._sending(connection)
+            try:
+                self._send(connection)
+            except OSError:
+                self._drop(connection)
+        self.last_answer = time.monotonic()
+        state.note(self.slot, state.ANSWERED)
+
+    def _sending(self, connection: Connection) -> None:
+        connection.state = SENDING
+        connection.since = time.monotonic()
+        connection.sent = 0
+
+    def _send(self, connection: Connection) -> None:
+        """Send what is left of the answer, as the client takes it."""
+        done = connection.push()
+        self._account(connection)
+        if not done:
+            allowed = self.settings.web_send_timeout + connection.sent / LOWEST_RATE
+            connection.deadline = connection.since + allowed
+            self._await(connection, select.EPOLLOUT)
+        elif connection.keep:
+            self._next(connection)
+        else:
+            self._close(connection)
+
+    def _next(self, connection: Connection) -> None:
+        """Wait for the connection's next request, or take up the one that is there already."""
+        connection.state = READING
+        connection.frame = Frame()
+        if connection.buffer:
+            self._begin(connection)
+            self._look(connection)
+            return
+        connection.since = time.monotonic()
+        connection.deadline = connection.since + self.settings.web_keepalive
+        self.silent[connection] = None
+        self._await(connection, select.EPOLLIN)
+
+    def _reply(self, connection: Connection, answer: bytes) -> None:
+        """Answer from the main loop, and close after."""
+        self.partial.pop(connection, None)
+        connection.clean = connection.frame.whole
+        connection.keep = False
+        connection.out.append(memoryview(answer))
+        connection.unsent = len(answer)
+        connection.buffer.clear()
+        self._sending(connection)
+        self._send(connection)
+
+    def _refuse(self, connection: Connection, status: int, title: str, detail: str) -> None:
+        """Answer with a problem document, in the log as well."""
+        client = str(connection.client[0])
+        self._reply(connection, answers.refusal(client, status, title, detail))
+
+    def _close(self, connection: Connection) -> None:
+        """Close so that the client gets the whole answer.
+
+        The kernel resets a connection that is closed while something the client has sent is
+        unread, and the reset may overtake the answer: then only this side is closed, and what still
+        comes is read and thrown away for a while.
+        """
+        connection.state = CLOSING
+        connection.sent = 0
+        connection.since = time.monotonic()
+        connection.deadline = connection.since + LINGER
+        if not connection.clean:
+            connection.socket.shutdown(socket.SHUT_WR)
+        self._drain(connection)
+
+    def _drain(self, connection: Connection) -> None:
+        """Throw away what the client sends, until it stops or has had its time."""
+        try:
+            size = connection.socket.recv_into(_scratch)
+        except BlockingIOError:
+            size = 0 if connection.clean else -1
+        connection.sent += max(size, 0)
+        if size == 0 or connection.sent > LINGER_BYTES:
+            self._drop(connection)
+            return
+        if size > 0:
+            if connection.clean:
+                connection.clean = False
+                connection.socket.shutdown(socket.SHUT_WR)
+            last = connection.since + self.settings.web_send_timeout
+            connection.deadline = min(time.monotonic() + LINGER, last)
+        self._await(connection, select.EPOLLIN)
+
+    def _drop(self, connection: Connection, *, reset: bool = False) -> None:
+        """Close at once; with `reset` so that the client sees that an answer is not whole."""
+        if self.connections.pop(connection.socket.fileno(), None) is None:
+            return
+        self.silent.pop(connection, None)
+        self.partial.pop(connection, None)
+        self.held -= connection.held
+        if reset:
+            with contextlib.suppress(OSError):
+                connection.socket.setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                )
+        connection.socket.close()
+
+    # ---- the main loop: deadlines and bounds ----------------------------------------------------
+
+    def _expire(self, now: float) -> None:
+        """End what has had its time."""
+        for connection in list(self.connections.values()):
+            if connection.deadline < now:
+                try:
+                    self._expired(connection)
+                except OSError:
+                    self._drop(connection)
+        self._resume()
+        self._relieve()
+        if self.shed:
+            self.log.warning("overloaded: %d requests refused with 503", self.shed)
+            self.shed = 0
+
+    def _expired(self, connection: Connection) -> None:
+        """End the connection's state, as its client can best bear it."""
+        if connection.state == QUEUED:
+            if self.waiting.pop(connection, self) is not self:
+                self.shed += 1
+                metrics.dropped.labels("overload").inc()
+                self._reply(connection, answers.overloaded())
+            return
+        if connection.state == SENDING:
+            metrics.dropped.labels("send").inc()
+            self._drop(connection, reset=True)
+        elif connection.state == READING and connection.buffer:
+            metrics.dropped.labels("body" if connection.frame.head else "head").inc()
+            self._refuse(connection, 408, "Request Timeout", "It took too long to arrive.")
+        else:
+            self._drop(connection)
+
+    def _relieve(self) -> None:
+        """Keep the memory bounded: give up the slowest clients until a quarter is free again.
+
+        Only those that have kept bytes here for a second: it is not the fast ones' fault, and
+        they wait no longer than a tick.
+        """
+        now = time.monotonic()
+
+        def rate(connection: Connection) -> float:
+            moved = connection.sent if connection.state == SENDING else len(connection.buffer)
+            return moved / (now - connection.since)
+
+        if self.held > self.settings.web_buffer_bytes:
+            slow = [
+                connection
+                for connection in self.connections.values()
+                if (connection.state == SENDING or connection in self.partial)
+                and now - connection.since > 1
+            ]
+            for connection in sorted(slow, key=rate):
+                if self.held < self.settings.web_buffer_bytes * 3 // 4:
+                    break
+                metrics.dropped.labels("memory").inc()
+                self._drop(connection, reset=True)
+        parked, self.parked = self.parked, []
+        for connection in parked:
+            if connection not in self.partial:
+                continue
+            if self.held > self.settings.web_buffer_bytes:
+                self.parked.append(connection)
+            else:
+                self._await(connection, select.EPOLLIN)
+
+    # ---- the main loop: the end -----------------------------------------------------------------
+
+    def _goes_on(self, now: float) -> bool:
+        """Whether there is still something to do; takes the next step towards the end."""
+        if os.getppid() != self.ppid:  # the arbiter is gone, and nobody would replace this worker
+            return False
+        if self.alive and state.phase() != state.ENDING:
+            if self.nr >= self.recycle_after:
+                self._ask_for_a_successor()
+            return True
+        if not self.ending_since:
+            self.alive = False  # a signal that came before its handler was there is lost
+            self.ending_since = now
+            state.note(self.slot, state.LEAVING)
+        self._stop_accepting(now)
+        self._end_silent(now)
+        if not self.listening and not self.connections:
+            return False
+        if now - self.ending_since > self.settings.graceful_timeout:
+            unfinished = sum(c.state in (QUEUED, SENDING) for c in self.connections.values())
+            if unfinished:
+                self.log.warning("%d requests were cut off by GRACEFUL_TIMEOUT", unfinished)
+            os._exit(0)  # not by SystemExit, which would wait for the threads
+        return True
+
+    def _ask_for_a_successor(self) -> None:
+        """Go on until the arbiter, which has started another worker first, sends SIGTERM."""
+        if not state.says(self.slot, state.REPLACE):
+            self.log.info("%d requests answered: to be replaced", self.nr)
+            state.note(self.slot, state.REPLACE)
+            os.kill(self.ppid, signal.SIGWINCH)
+
+    def _stop_accepting(self, now: float) -> None:
+        """Close the listeners; of a service that ends, one worker empties their queues first."""
+        if not self.listening:
+            return
+        if state.phase() == state.ENDING and state.last() == self.slot:
+            # The others leave theirs at once, or else they would take the plug out.
+            patient = now - self.ending_since < PLUG_AT_MOST
+            if patient and state.others_say(self.slot, state.LISTENING):
+                return
+            self._resume()
+            for listener in self.listening.values():
+                while self._accept(listener):
+                    pass
+                if not plug(listener) and patient:
+                    return
+        for listener in self.listening.values():
+            self.epoll.unregister(listener)
+            listener.close()
+        self.listening.clear()
+        state.withdraw(self.slot, state.LISTENING)
+
+    def _end_silent(self, now: float) -> None:
+        """Close connections without a request. Those of a service that goes on have more time.
+
+        A client may be sending its next request just now, and a close would lose it: each has a
+        while to do so, and gets its answer with `Connection: close`.
+        """
+        if state.phase() != state.ENDING:
+            return
+        for connection in list(self.silent):
+            if now - max(self.ending_since, connection.since) > SILENCE:
+                # What has arrived since the loop last looked is still answered.
+                self._on_event(connection)
+                if connection in self.silent:
+                    self._drop(connection)

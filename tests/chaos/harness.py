@@ -1,0 +1,142 @@
+"""Containers under load: what the tests in this folder share."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from containers import HARDENED, Container, docker, eventually, inspect, on_host
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE = Path(__file__).parent
+# `make chaos` asks for many rounds; without it there are enough to notice what is broken.
+FULL = bool(os.environ.get("CHAOS_FULL"))
+
+
+def rounds(full: int, short: int) -> range:
+    """So many, by whether this is the full run."""
+    return range(full if FULL else short)
+
+
+@contextlib.contextmanager
+def server(image: str, *options: str, stock: bool = False) -> Iterator[Container]:
+    """The service with endpoints for chaos, hardened, on the host's network; `stock` gunicorn's.
+
+    Workers are not recycled unless a test asks for it, and requests are not logged: the engine
+    would take more of the processor than the service.
+    """
+    mounts = [
+        f"{HERE / 'application.py'}:/app/chaos.py:ro",
+        f"{HERE / 'stock.py'}:/app/stock.py:ro",
+    ]
+    volumes = [word for mount in mounts for word in ("--volume", mount)]
+    defaults = ("--env", "WEB_MAX_REQUESTS=0", "--env", "LOG_LEVEL=warning")
+    if stock:
+        defaults += ("--env", "METRICS_PORT=0", "--env", "PYTHONWARNINGS=ignore")
+    settings = ("--config", "stock.py") if stock else ()
+    command = ("gunicorn", *settings, "chaos:application")
+    # More processes than the usual 64, since threads count as well.
+    limits = (*HARDENED, "--pids-limit", "128")
+    with on_host(image, *limits, *volumes, *defaults, *options, command=command) as container:
+        yield container.wait_until_healthy()
+
+
+@dataclasses.dataclass
+class Result:
+    """What load.py has counted."""
+
+    connected: int
+    refused: int
+    unanswered: int
+    lost: int
+    truncated: int
+    statuses: dict[str, int]
+    seconds: list[float]
+    ends: list[float]
+
+    def percentile(self, hundredths: int) -> float:
+        """So many hundredths of the answers took no longer, in seconds."""
+        return statistics.quantiles(self.seconds, n=100)[hundredths - 1]
+
+    def longest_gap(self) -> float:
+        """The longest time without any answer, in seconds."""
+        ends = sorted(self.ends)
+        return max(later - earlier for earlier, later in itertools.pairwise(ends))
+
+    def all_served(self) -> bool:
+        """Whether every connection and every request had its whole answer, a 200."""
+        return set(self.statuses) == {"200"} and not (
+            self.lost or self.truncated or self.unanswered
+        )
+
+    def __str__(self) -> str:
+        """In one line, for the message of a failed test."""
+        return (
+            f"{self.connected} connections, {self.refused} refused, {self.unanswered} unanswered,"
+            f" {self.lost} lost, {self.truncated} truncated, {self.statuses}"
+        )
+
+
+@dataclasses.dataclass
+class Load:
+    """Clients at work."""
+
+    process: subprocess.Popen[str]
+
+    def result(self, *, finish: bool = False) -> Result:
+        """What they have counted once they are done; `finish` asks them to come to an end."""
+        if finish:
+            self.process.send_signal(signal.SIGTERM)
+        printed, _ = self.process.communicate(timeout=60)
+        assert self.process.returncode == 0
+        return Result(**json.loads(printed))
+
+
+@contextlib.contextmanager
+def load(container: Container, *options: Any) -> Iterator[Load]:
+    """Run load.py against the container."""
+    command = [sys.executable, str(HERE / "load.py"), "--port", str(container.port)]
+    command += [str(option) for option in options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "started\n"
+        try:
+            yield Load(process)
+        finally:
+            process.kill()
+
+
+def exit_status(container: Container) -> int:
+    """The status with which it ended."""
+    status: int = inspect(container.name)["State"]["ExitCode"]
+    return status
+
+
+def workers(container: Container) -> list[int]:
+    """The process ids of its workers, on this machine, the oldest first."""
+    shown = docker("top", container.name, "-o", "pid,ppid").stdout.splitlines()[1:]
+    found = [tuple(map(int, line.split())) for line in shown]
+    first = inspect(container.name)["State"]["Pid"]
+    return sorted(pid for pid, parent in found if parent == first)
+
+
+def replaced(container: Container, old: list[int]) -> list[int]:
+    """Wait until as many workers are at work and none is one of `old`; return them."""
+
+    def new() -> list[int] | None:
+        now = workers(container)
+        return now if len(now) == len(old) and not set(now) & set(old) else None
+
+    found: list[int] = eventually(new, 20, "all workers replaced")
+    return found

@@ -1,0 +1,144 @@
+"""Clients that ask and count: `python load.py --port 5000 --clients 64` prints what became of all.
+
+Standard library only, and a process of its own, so that tests and load do not slow each other.
+A connection counts from when connect() succeeded: from then on the kernel has promised an answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import collections
+import contextlib
+import dataclasses
+import json
+import signal
+import sys
+import time
+
+
+@dataclasses.dataclass
+class Tally:
+    """What became of all connections and requests."""
+
+    connected: int = 0
+    refused: int = 0  # connections; nobody was promised anything
+    unanswered: int = 0  # connections that nothing came of, after PATIENCE seconds
+    lost: int = 0  # requests whose connection was closed or reset before any answer
+    truncated: int = 0  # answers that were not whole
+    statuses: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    seconds: list[float] = dataclasses.field(default_factory=list)
+    ends: list[float] = dataclasses.field(default_factory=list)  # when each answer was there
+
+
+class Clients:
+    """So many clients, each of which asks again as soon as it is answered."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.tally = Tally()
+        self.over = False
+        self.requests = [
+            f"GET {path} HTTP/1.1\r\nHost: load\r\n".encode()
+            + (b"" if options.keep_alive else b"Connection: close\r\n")
+            + b"\r\n"
+            for path in options.path
+        ]
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.finish)
+        if self.options.seconds:
+            loop.call_later(self.options.seconds, self.finish)
+        sys.stdout.write("started\n")
+        sys.stdout.flush()
+        await asyncio.gather(*(self.client(number) for number in range(self.options.clients)))
+
+    def finish(self) -> None:
+        """Ask no more; what has been asked is still waited for."""
+        self.over = True
+
+    async def client(self, number: int) -> None:
+        connection = None
+        asked = number
+        while not self.over:
+            if connection is None:
+                connection = await self.connect()
+                if connection is None:
+                    if self.options.until_refused:
+                        return
+                    await asyncio.sleep(0.02)
+                    continue
+            request = self.requests[asked % len(self.requests)]
+            asked += 1
+            began = time.monotonic()
+            try:
+                keep = await asyncio.wait_for(
+                    self.exchange(*connection, request), self.options.patience
+                )
+            except TimeoutError:
+                self.tally.unanswered += 1
+                keep = False
+            else:
+                self.tally.ends.append(time.monotonic())
+                self.tally.seconds.append(time.monotonic() - began)
+            if not (keep and self.options.keep_alive):
+                connection[1].close()
+                connection = None
+            if self.options.pause:
+                await asyncio.sleep(self.options.pause)
+        if connection is not None:
+            connection[1].close()
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        try:
+            opening = asyncio.open_connection("127.0.0.1", self.options.port)
+            connection = await asyncio.wait_for(opening, self.options.patience)
+        except (OSError, TimeoutError):
+            self.tally.refused += 1
+            return None
+        self.tally.connected += 1
+        return connection
+
+    async def exchange(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes
+    ) -> bool:
+        """Ask once; whether the connection can be used again."""
+        head = b""
+        try:
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            fields = head.lower()
+            length = int(fields.partition(b"content-length:")[2].partition(b"\r\n")[0])
+            await reader.readexactly(length)
+        except (OSError, asyncio.IncompleteReadError) as error:
+            if head or getattr(error, "partial", b""):
+                self.tally.truncated += 1
+            else:
+                self.tally.lost += 1
+            return False
+        self.tally.statuses[head.split(b" ", 2)[1].decode()] += 1
+        return b"connection: close" not in fields
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--clients", type=int, default=64)
+    parser.add_argument("--path", action="append", help="asked for in turn, if there are several")
+    parser.add_argument("--keep-alive", action="store_true")
+    parser.add_argument("--until-refused", action="store_true", help="until nobody listens")
+    parser.add_argument("--seconds", type=float, default=0, help="by default until SIGTERM")
+    parser.add_argument("--pause", type=float, default=0, help="seconds after each answer")
+    parser.add_argument("--patience", type=float, default=15, help="seconds for an answer")
+    options = parser.parse_args()
+    options.path = options.path or ["/hello/load"]
+    clients = Clients(options)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(clients.run())
+    json.dump(vars(clients.tally), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
