@@ -30,7 +30,9 @@ def rounds(full: int, short: int) -> range:
 
 
 @contextlib.contextmanager
-def server(image: str, *options: str, stock: bool = False) -> Iterator[Container]:
+def server(
+    image: str, *options: str, stock: bool = False, wait: bool = True
+) -> Iterator[Container]:
     """The service with endpoints for chaos, hardened, on the host's network; `stock` gunicorn's.
 
     Workers are not recycled unless a test asks for it, and requests are not logged: the engine
@@ -41,7 +43,7 @@ def server(image: str, *options: str, stock: bool = False) -> Iterator[Container
         f"{HERE / 'stock.py'}:/app/stock.py:ro",
     ]
     volumes = [word for mount in mounts for word in ("--volume", mount)]
-    defaults = ("--env", "WEB_MAX_REQUESTS=0", "--env", "LOG_LEVEL=warning")
+    defaults: tuple[str, ...] = ("--env", "WEB_MAX_REQUESTS=0", "--env", "LOG_LEVEL=warning")
     if stock:
         defaults += ("--env", "METRICS_PORT=0", "--env", "PYTHONWARNINGS=ignore")
     settings = ("--config", "stock.py") if stock else ()
@@ -49,10 +51,10 @@ def server(image: str, *options: str, stock: bool = False) -> Iterator[Container
     # More processes than the usual 64, since threads count as well.
     limits = (*HARDENED, "--pids-limit", "128")
     with on_host(image, *limits, *volumes, *defaults, *options, command=command) as container:
-        yield container.wait_until_healthy()
+        yield container.wait_until_healthy() if wait else container
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class Result:
     """What load.py has counted."""
 
@@ -80,7 +82,7 @@ class Result:
             self.lost or self.truncated or self.unanswered
         )
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         """In one line, for the message of a failed test."""
         return (
             f"{self.connected} connections, {self.refused} refused, {self.unanswered} unanswered,"

@@ -47,6 +47,12 @@ def overloaded() -> bytes:
     return problem(503, title, "There are too many requests.", uuid.uuid4().hex, retry)
 
 
+def too_slow() -> bytes:
+    """Refuse a request that did not arrive in time. Counted as well."""
+    title = http.HTTPStatus.REQUEST_TIMEOUT.phrase
+    return problem(408, title, "The request took too long to arrive.", uuid.uuid4().hex)
+
+
 def alive() -> bytes:
     """What `/livez` answers."""
     body = json.dumps({"status": "ok"}).encode() + b"\n"

@@ -28,7 +28,7 @@ LOWEST_RATE = 4096
 # split: it is in memory anyway, and most answers are one.
 KEPT_PIECES = 2**18
 
-READING, QUEUED, SENDING, CLOSING = range(4)
+READING, QUEUED, SENDING, CLOSING, FAILED = range(5)
 
 
 class Connection:
@@ -162,6 +162,8 @@ class Exchange:
         poll.register(self._connection.socket, event)
         allowed = self._timeouts[event] + moved / LOWEST_RATE - waited
         if not poll.poll(max(0.0, allowed) * 1000):
+            if event == select.POLLOUT:
+                self._connection.state = FAILED
             # The error that gunicorn takes for a client that has gone away.
             raise ConnectionResetError(errno.ECONNRESET, "the client is too slow")
         self._waited[event] = waited + time.monotonic() - began

@@ -34,14 +34,14 @@ class Frame:
         self._size = 0  # what the chunks so far hold
         self._at = 0  # where to go on looking
 
-    def ready(self, data: bytearray, body_limit: int) -> bool:
+    def ready(self, data: bytearray, kept: int, most: int) -> bool:
         """Whether a thread can have the request that `data` begins with.
 
         That is so when nothing of it is missing (`whole`), and also when the parser had better see
-        it at once: it is malformed, or says that its body has more than `body_limit` bytes.
+        it at once: it is malformed, or its body has more than the `kept` bytes that are waited for.
 
         Raises:
-            TooLargeError: if the head is too long, or all chunks are more than `body_limit`.
+            TooLargeError: if the head is too long, or the body has more than `most` bytes.
 
         """
         if not self.head:
@@ -55,14 +55,14 @@ class Frame:
             self.head = self._at = found + 4
             if self.head > HEAD_BYTES:
                 raise _head_too_large(data)
-            if self._is_settled_by(data[:found].lower(), body_limit):
+            if self._is_settled_by(data[:found].lower(), kept, most):
                 return True
         if self._chunked:
-            return self._chunks(data, body_limit)
+            return self._chunks(data, kept, most)
         self.whole = len(data) >= self._end
         return self.whole
 
-    def _is_settled_by(self, head: bytearray, body_limit: int) -> bool:
+    def _is_settled_by(self, head: bytearray, kept: int, most: int) -> bool:
         """Whether the head says that there is no body to wait for."""
         if b"content-length" not in head and b"transfer-encoding" not in head:
             self.whole = True
@@ -84,10 +84,13 @@ class Frame:
         if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > 18:
             self.whole = not lengths
             return True
-        self._end = self.head + int(lengths[0])
-        return self._end - self.head > body_limit
+        length = int(lengths[0])
+        if length > most:
+            raise TooLargeError(413, "Request Entity Too Large")
+        self._end = self.head + length
+        return length > kept
 
-    def _chunks(self, data: bytearray, body_limit: int) -> bool:
+    def _chunks(self, data: bytearray, kept: int, most: int) -> bool:
         """Walk over the chunks that are there, from where the last walk ended."""
         while True:
             line_end = data.find(b"\r\n", self._at)
@@ -107,8 +110,10 @@ class Frame:
             following = line_end + 2 + size + 2
             # Bytes that hold next to nothing, such as chunks of one byte each, count as well.
             overhead = self._at - self.head - self._size
-            if size < 0 or self._size + size > body_limit or overhead > body_limit + HEAD_BYTES:
+            if size < 0 or self._size + size > most or overhead > most + HEAD_BYTES:
                 raise TooLargeError(413, "Request Entity Too Large")
+            if self._size + size > kept:
+                return True
             if following > len(data):
                 return False
             self._at = following

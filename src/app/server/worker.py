@@ -35,6 +35,7 @@ from app import metrics
 from app.server import answers, state
 from app.server.connection import (
     CLOSING,
+    FAILED,
     LOWEST_RATE,
     QUEUED,
     READING,
@@ -60,6 +61,7 @@ SILENCE = 1.0  # how long a silent connection is kept open once the service is e
 
 LINGER_BYTES = 2**26  # how much is read of a body that nobody wants, so that its sender listens
 RECEIVE_BYTES = 2**16
+UNSENT_BYTES = 2**17  # what the kernel takes of an answer beyond what is on its way
 
 # What is read at a time, at once thrown away or copied. One for all: only the main loop reads.
 _scratch = memoryview(bytearray(RECEIVE_BYTES))
@@ -72,12 +74,12 @@ def capacity(wanted: int, threads: int) -> int:
     it is needed. Leaves room for what threads open: a database's connection and file each.
     """
     spare = 64 + 4 * threads
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = hard if hard != resource.RLIM_INFINITY else wanted + spare
-    limit = min(limit, wanted + spare)
-    with contextlib.suppress(ValueError, OSError):  # it stays as it is
-        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-    return max(limit - spare, limit // 4)
+    if soft < wanted + spare:
+        soft = min(limit, wanted + spare)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return min(wanted, max(soft - spare, soft // 4))
 
 
 class Worker(ThreadWorker):
@@ -102,7 +104,7 @@ class Worker(ThreadWorker):
         self.settings = settings()
         # Counted here: gunicorn's own count ends the worker, this one asks for a successor first.
         self.recycle_after, self.max_requests = self.max_requests, sys.maxsize
-        self.body_limit = min(self.settings.max_body_bytes, self.settings.web_buffer_bytes // 8)
+        self.body_limits = self.settings.web_buffer_bytes // 8, self.settings.max_body_bytes
         self.connections: dict[int, Connection] = {}  # all of them, by file descriptor
         # Those that have sent nothing since their last answer, and those with a part of a request;
         # the longest waiting come first.
@@ -119,7 +121,8 @@ class Worker(ThreadWorker):
         self.paused = False  # not accepting, for there is no room
         # Seconds of the monotonic clock.
         self.next_tick = self.last_answer = self.ending_since = 0.0
-        self.shed = 0  # requests refused since that was last told
+        # Connections given up since that was last told, by the reason.
+        self.told: collections.Counter[str] = collections.Counter()
 
     # ---- gunicorn's side ------------------------------------------------------------------------
 
@@ -151,6 +154,9 @@ class Worker(ThreadWorker):
         state.note(self.slot, state.LISTENING)
         for listener in self.sockets:
             listener.setblocking(False)
+            # Inherited by what is accepted: without it, the kernel would take megabytes of an
+            # answer from a process that can't count them, for a client that reads nothing.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
             self.listening[listener.fileno()] = listener
             self.epoll.register(listener, select.EPOLLIN)
         for number in range(self.cfg.threads):
@@ -256,7 +262,7 @@ class Worker(ThreadWorker):
         """Close the connection that has been silent for longest, or else the slowest sender."""
         for candidates, reason in ((self.silent, "idle"), (self.partial, "slow")):
             for connection in candidates:
-                metrics.dropped.labels(reason).inc()
+                self._count(reason)
                 self._drop(connection)
                 return True
         return False
@@ -325,9 +331,12 @@ class Worker(ThreadWorker):
         frame = connection.frame
         had_head = bool(frame.head)
         try:
-            ready = frame.ready(connection.buffer, self.body_limit)
+            ready = frame.ready(connection.buffer, *self.body_limits)
         except TooLargeError as error:
-            self._refuse(connection, error.status, error.title, "It is too large.")
+            client = str(connection.client[0])
+            detail = "The request is too large."
+            answer = answers.refusal(client, error.status, error.title, detail)
+            self._reply(connection, answer)
             return
         if ready:
             self._enqueue(connection)
@@ -370,11 +379,16 @@ class Worker(ThreadWorker):
         while self.answered:
             connection = self.answered.popleft()
             self.nr += 1
+            if connection.state == FAILED:
+                self._count("send")
+                self._drop(connection, reset=True)
+                continue
             self._sending(connection)
             try:
                 self._send(connection)
             except OSError:
                 self._drop(connection)
+            self._relieve()
         self.last_answer = time.monotonic()
         state.note(self.slot, state.ANSWERED)
 
@@ -419,11 +433,6 @@ class Worker(ThreadWorker):
         connection.buffer.clear()
         self._sending(connection)
         self._send(connection)
-
-    def _refuse(self, connection: Connection, status: int, title: str, detail: str) -> None:
-        """Answer with a problem document, in the log as well."""
-        client = str(connection.client[0])
-        self._reply(connection, answers.refusal(client, status, title, detail))
 
     def _close(self, connection: Connection) -> None:
         """Close so that the client gets the whole answer.
@@ -484,51 +493,57 @@ class Worker(ThreadWorker):
                     self._drop(connection)
         self._resume()
         self._relieve()
-        if self.shed:
-            self.log.warning("overloaded: %d requests refused with 503", self.shed)
-            self.shed = 0
+        self._unpark()
+        for reason, count in self.told.items():
+            self.log.warning("%d connections dropped: %s", count, reason)
+        self.told.clear()
 
     def _expired(self, connection: Connection) -> None:
         """End the connection's state, as its client can best bear it."""
         if connection.state == QUEUED:
             if self.waiting.pop(connection, self) is not self:
-                self.shed += 1
-                metrics.dropped.labels("overload").inc()
+                self._count("overload")
                 self._reply(connection, answers.overloaded())
             return
         if connection.state == SENDING:
-            metrics.dropped.labels("send").inc()
+            self._count("send")
             self._drop(connection, reset=True)
         elif connection.state == READING and connection.buffer:
-            metrics.dropped.labels("body" if connection.frame.head else "head").inc()
-            self._refuse(connection, 408, "Request Timeout", "It took too long to arrive.")
+            self._count("body" if connection.frame.head else "head")
+            self._reply(connection, answers.too_slow())
         else:
             self._drop(connection)
+
+    def _count(self, reason: str) -> None:
+        """Count a connection that is given up, and have it told with the others of this tick.
+
+        A line for each would make an attack on the service one on its logs.
+        """
+        metrics.dropped.labels(reason).inc()
+        self.told[reason] += 1
 
     def _relieve(self) -> None:
         """Keep the memory bounded: give up the slowest clients until a quarter is free again.
 
-        Only those that have kept bytes here for a second: it is not the fast ones' fault, and
-        they wait no longer than a tick.
+        Those are the ones that have been at it for longest. A body that has just begun is no
+        reason: it is parked, for a tick or two.
         """
-        now = time.monotonic()
-
-        def rate(connection: Connection) -> float:
-            moved = connection.sent if connection.state == SENDING else len(connection.buffer)
-            return moved / (now - connection.since)
-
         if self.held > self.settings.web_buffer_bytes:
+            begun = time.monotonic() - 1
             slow = [
                 connection
                 for connection in self.connections.values()
-                if (connection.state == SENDING or connection in self.partial)
-                and now - connection.since > 1
+                if connection.state == SENDING
+                or (connection in self.partial and connection.since < begun)
             ]
-            for connection in sorted(slow, key=rate):
+            for connection in sorted(slow, key=lambda connection: connection.since):
                 if self.held < self.settings.web_buffer_bytes * 3 // 4:
                     break
-                metrics.dropped.labels("memory").inc()
+                self._count("memory")
                 self._drop(connection, reset=True)
+
+    def _unpark(self) -> None:
+        """Go on reading from the connections for which there was no memory."""
         parked, self.parked = self.parked, []
         for connection in parked:
             if connection not in self.partial:

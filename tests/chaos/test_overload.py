@@ -1,0 +1,61 @@
+"""More requests than can be served: some are refused in time, none is answered wrongly."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chaos.harness import Result, load, server, workers
+
+if TYPE_CHECKING:
+    from containers import Container
+
+SECONDS = 5
+# 10 ms of the processor each: what can be served depends on it, and not on the clients.
+BUSY = ("--path", "/chaos/busy?0.01", "--keep-alive")
+
+
+def served(container: Container, clients: int, *options: object) -> Result:
+    with load(container, "--clients", clients, "--seconds", SECONDS, *BUSY, *options) as running:
+        return running.result()
+
+
+def memory(container: Container) -> float:
+    """The largest of its workers, in MB of its own and its share of what it shares."""
+    found = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in workers(container)]
+    return max(int(re.findall(r"^Pss: +(\d+)", text, re.MULTILINE)[0]) for text in found) / 1e3
+
+
+def test_four_times_too_many(image: str) -> None:
+    """With a queue of a second, so many clients that it would be one of four."""
+    with server(image, "--env", "WEB_QUEUE_TIMEOUT=1") as container:
+        peak = served(container, 16)
+        assert peak.all_served(), peak
+        rate = len(peak.seconds) / SECONDS
+        before = memory(container)
+        over = served(container, int(rate * 4))
+        assert over.lost == over.truncated == over.unanswered == 0, over
+        assert set(over.statuses) == {"200", "503"}, over
+        # Of what is served, no less than before.
+        assert over.statuses["200"] / SECONDS > 0.8 * rate, (rate, over)
+        assert max(over.seconds) < 3
+        assert memory(container) < before + 20
+        assert "connections dropped: overload" in container.logs()
+
+
+def test_it_says_to_ask_later_and_that_it_is_alive(image: str) -> None:
+    one = ("--env", "WEB_QUEUE_TIMEOUT=1", "--env", "WEB_CONCURRENCY=1", "--env", "WEB_THREADS=1")
+    with (
+        server(image, *one) as container,
+        load(container, "--clients", 4, "--path", "/chaos/slow?2"),
+    ):
+        for _ in range(3):
+            refused = container.get("/hello/x")
+            assert refused.status == 503
+            assert refused.headers["Retry-After"] == "5"
+            assert refused.headers["Content-Type"] == "application/problem+json"
+            assert refused.json()["status"] == 503
+            alive = container.get("/livez", timeout=0.5)
+            assert alive.status == 200
+            assert alive.json() == {"status": "ok"}
