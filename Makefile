@@ -19,8 +19,8 @@ BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url
 
-.PHONY: help up down logs dev rollout backup restore debug test lint unit image contract stack \
-	save push lock docs screenshot clean python
+.PHONY: help up down logs dev rollout backup restore debug test lint unit image contract chaos \
+	stack save push lock docs screenshot clean python
 
 help: ## Show this list
 	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -79,7 +79,11 @@ image: python ## Build the image and print its size
 
 contract: $(BIN)/installed ## Prove the image's promises against running containers
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
-	@$(BIN)/pytest tests/image --image "$(IMAGE)"
+	@$(BIN)/pytest tests/image tests/chaos --image "$(IMAGE)"
+
+chaos: $(BIN)/installed ## Prove at length that nothing is lost by stops, reloads, crashes and attacks
+	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
+	@CHAOS_FULL=1 $(BIN)/pytest tests/chaos --image "$(IMAGE)"
 
 stack: $(BIN)/installed ## Prove the stack's promises: outages, rollouts, secrets, the page
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)

@@ -557,6 +557,8 @@ class Worker(ThreadWorker):
 
     def _goes_on(self, now: float) -> bool:
         """Whether there is still something to do; takes the next step towards the end."""
+        if state.phase() != state.SERVING or not self.alive:
+            self._announce()
         if os.getppid() != self.ppid:  # the arbiter is gone, and nobody would replace this worker
             return False
         if self.alive and state.phase() != state.ENDING:
@@ -577,6 +579,13 @@ class Worker(ThreadWorker):
                 self.log.warning("%d requests were cut off by GRACEFUL_TIMEOUT", unfinished)
             os._exit(0)  # not by SystemExit, which would wait for the threads
         return True
+
+    def _announce(self) -> None:
+        """Have the answers that are being made say `Connection: close`, as all later ones do."""
+        for connection in self.connections.values():
+            parser = connection.parser
+            if parser is not None and parser.mesg is not None:
+                parser.mesg.force_close()
 
     def _ask_for_a_successor(self) -> None:
         """Go on until the arbiter, which has started another worker first, sends SIGTERM."""

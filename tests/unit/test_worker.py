@@ -1,0 +1,573 @@
+"""The worker, run in a thread of this process, on real sockets."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import errno
+import os
+import resource
+import select
+import signal
+import socket
+import threading
+import time
+import types
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from gunicorn.config import Config
+from gunicorn.errors import HaltServer
+
+from app.server import hooks, listener, state, supervisor, worker
+from app.server.connection import Connection, Exchange
+from app.server.worker import Worker, capacity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+GET = b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n"
+POST = b"POST /%s HTTP/1.1\r\nHost: x\r\n"
+
+
+class Application:
+    """What is asked for in the path; a number of bytes, in pieces if the query says so."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.go_on = threading.Event()
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        path = environ["PATH_INFO"].strip("/")
+        self.entered.set()
+        if path == "wait":
+            self.go_on.wait(10)
+        elif path == "exit":
+            raise SystemExit("the application has had enough")
+        elif path == "fail":
+            start_response("200 OK", [("Content-Length", "9")])
+            return self.broken()
+        size = int(path) if path.isdigit() else 1
+        body = environ["wsgi.input"].read() if path == "echo" else b"x" * size
+        start_response("200 OK", [("Content-Length", str(len(body)))])
+        piece = 100_000 if environ["QUERY_STRING"] == "pieces" else len(body)
+        return [body[at : at + piece] for at in range(0, len(body), piece)]
+
+    def broken(self) -> Iterator[bytes]:
+        yield b"x"
+        raise RuntimeError("broken")
+
+
+class Running:
+    """A worker at work in a thread."""
+
+    def __init__(self, **variables: str) -> None:
+        hooks.settings.cache_clear()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        config = Config()
+        config.set("threads", int(variables.get("WEB_THREADS", "2")))
+        config.set("keepalive", int(variables.get("WEB_KEEPALIVE", "75")))
+        config.set("worker_tmp_dir", "/tmp")
+        config.set("http_parser", "python")
+        self.lines: list[str] = []
+        log = types.SimpleNamespace(
+            **dict.fromkeys(("debug", "info", "warning", "exception", "error"), self.note),
+            access=lambda *_: None,
+        )
+        self.application = Application()
+        arguments: Any = (1, os.getppid(), [self.listener], None, 30, config, log)
+        self.worker = Worker(*arguments)
+        self.worker.slot = 0
+        self.worker.wsgi = cast("Any", self.application)
+        self.worker.limit = int(variables.get("LIMIT", "100"))
+        self.worker.epoll = select.epoll()
+        self.worker.wake = os.eventfd(0, os.EFD_NONBLOCK)
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self) -> None:
+        with contextlib.suppress(SystemExit):
+            self.worker.run()
+
+    def note(self, message: str, *arguments: Any) -> None:
+        self.lines.append(message % arguments if arguments else message)
+
+    def end(self) -> None:
+        self.application.go_on.set()
+        self.worker.handle_exit(signal.SIGTERM, None)
+        self.thread.join(5)
+        assert not self.thread.is_alive()
+
+    def connect(self, sent: bytes = b"") -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", self.port), 5)
+        connection.sendall(sent)
+        return connection
+
+    def ask(self, request: bytes) -> bytes:
+        """All that comes until the worker closes."""
+        with self.connect(request) as connection:
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Running]]:
+    monkeypatch.setattr(worker, "TICK", 0.02)
+    monkeypatch.setattr(worker, "LINGER", 0.3)
+    monkeypatch.setattr(worker, "SILENCE", 0.2)
+    monkeypatch.setenv("METRICS_PORT", "0")
+    running: list[Running] = []
+
+    def start(**variables: str) -> Running:
+        for name, value in variables.items():
+            if name != "LIMIT":
+                monkeypatch.setenv(name, value)
+        running.append(Running(**variables))
+        running[-1].thread.start()
+        return running[-1]
+
+    yield start
+    for each in running:
+        if each.thread.is_alive():
+            state.end(0)
+            each.end()
+        each.worker.tmp.close()
+        each.worker.epoll.close()
+        os.close(each.worker.wake)
+        each.listener.close()
+    state.end(0)
+    state._page[0] = state.SERVING
+    for slot in range(state.SLOTS):
+        state.clear(slot)
+    hooks.settings.cache_clear()
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def whole(connection: socket.socket) -> bytes:
+    """An answer whose body is `x`."""
+    answer = b""
+    while not answer.endswith(b"\r\n\r\nx"):
+        answer += connection.recv(65536)
+    return answer
+
+
+def closing(request: bytes) -> bytes:
+    return request.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+
+
+def test_requests_one_after_the_other_and_all_at_once(run: Callable[..., Running]) -> None:
+    running = run()
+    with running.connect(GET % b"1") as connection:
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
+        connection.sendall((GET % b"1") * 3 + POST % b"echo" + b"Content-Length: 2\r\n\r\nab")
+        answers = b""
+        while not answers.endswith(b"ab"):
+            answers += connection.recv(65536)
+    assert running.ask(closing(GET % b"5")).endswith(b"\r\n\r\nxxxxx")
+    eventually(lambda: not running.worker.connections)
+    assert running.worker.held == 0
+    assert state.says(0, state.ANSWERED)
+
+
+@pytest.mark.parametrize("path", [b"5000000", b"5000000?pieces"])
+def test_an_answer_that_is_not_taken_at_once_holds_no_thread_that_it_need_not(
+    run: Callable[..., Running], path: bytes
+) -> None:
+    running = run(WEB_THREADS="1")
+    with running.connect(closing(GET % path)) as slow:
+        time.sleep(0.2)
+        answer = b"".join(iter(lambda: slow.recv(65536), b""))
+    assert len(answer.partition(b"\r\n\r\n")[2]) == 5_000_000
+
+
+@pytest.mark.parametrize("path", [b"8000000", b"8000000?pieces"])
+def test_who_takes_nothing_is_cut_off(run: Callable[..., Running], path: bytes) -> None:
+    running = run(WEB_SEND_TIMEOUT="1")
+    with running.connect(GET % path):
+        eventually(lambda: any("dropped: send" in line for line in running.lines))
+    eventually(lambda: not running.worker.connections)
+
+
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [
+        (b"", b""),
+        (b"GET", b"HTTP/1.1 408 "),
+        (POST % b"echo" + b"Content-Length: 2\r\n\r\nx", b"HTTP/1.1 408 "),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000, b"HTTP/1.1 431 "),
+        (b"nonsense\r\n\r\n", b"HTTP/1.1 400 "),
+    ],
+)
+def test_each_part_of_a_request_has_a_deadline(
+    run: Callable[..., Running], sent: bytes, answer: bytes
+) -> None:
+    running = run(WEB_HEAD_TIMEOUT="1", WEB_BODY_TIMEOUT="1")
+    assert running.ask(sent)[:13] == answer
+
+
+def test_a_body_too_large_to_keep_is_read_by_the_thread(run: Callable[..., Running]) -> None:
+    running = run(WEB_BUFFER_BYTES=str(2**20), WEB_BODY_TIMEOUT="1")
+    length = b"Content-Length: 200000\r\n\r\n"
+    body = b"y" * 200_000
+    assert running.ask(POST % b"echo" + length + body).endswith(b"y" * 1000)
+    # It asks in vain for the rest of this one, and gets no answer.
+    assert b" 200 " not in running.ask(POST % b"echo" + length + b"y")
+
+
+def test_a_client_that_waits_for_a_100_gets_it(run: Callable[..., Running]) -> None:
+    running = run()
+    expect = b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: 3\r\n\r\n"
+    with running.connect(POST % b"echo" + expect) as connection:
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b"abc")
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert answer.endswith(b"abc")
+
+
+def test_what_a_client_sends_too_much_is_read_so_that_it_gets_its_answer(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = run(MAX_BODY_BYTES="1000")
+    head = POST % b"1" + b"Content-Length: 3000000\r\n\r\n"
+    assert running.ask(head + b"z" * 3_000_000).startswith(b"HTTP/1.1 413 ")
+    monkeypatch.setattr(worker, "LINGER_BYTES", 1000)
+    with contextlib.suppress(ConnectionError):
+        running.ask(head + b"z" * 3_000_000)
+    with running.connect(closing(GET % b"1") + b"and more") as connection:
+        time.sleep(0.1)
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(b"and still more")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_a_request_waits_for_a_thread_no_longer_than_it_may(run: Callable[..., Running]) -> None:
+    running = run(WEB_THREADS="1", WEB_QUEUE_TIMEOUT="1")
+    with running.connect(GET % b"wait"):
+        assert running.application.entered.wait(5)
+        with running.connect(GET % b"1") as waiting:
+            eventually(lambda: running.worker.waiting)
+            assert running.ask(GET % b"livez").endswith(b'{"status": "ok"}\n')
+            refused = b"".join(iter(lambda: waiting.recv(65536), b""))
+        assert refused.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+        assert b"Retry-After: 5\r\n" in refused
+        eventually(lambda: any("dropped: overload" in line for line in running.lines))
+        running.application.go_on.set()
+
+
+def test_an_application_that_breaks_takes_no_thread_with_it(run: Callable[..., Running]) -> None:
+    running = run(WEB_THREADS="1")
+    for path in (b"exit", b"fail"):
+        for _ in range(2):
+            assert b"x" * 9 not in running.ask(GET % path)
+    assert b" 200 " in running.ask(closing(GET % b"1"))
+
+
+def test_for_one_too_many_another_goes(run: Callable[..., Running]) -> None:
+    running = run(LIMIT="2")
+    with running.connect(b"GET") as partial, running.connect() as silent:
+        eventually(lambda: len(running.worker.partial) == len(running.worker.silent) == 1)
+        with running.connect() as third:
+            assert silent.recv(1) == b""
+            running.worker.limit = 1
+            with running.connect(GET % b"wait"):
+                assert third.recv(1) == b""
+                assert running.application.entered.wait(5)
+                with running.connect(GET % b"1") as late:
+                    assert partial.recv(1) == b""
+                    assert whole(late).startswith(b"HTTP/1.1 200")
+                    with running.connect(GET % b"1") as waiting:
+                        assert late.recv(1) == b""
+                        assert whole(waiting).startswith(b"HTTP/1.1 200")
+                eventually(lambda: len(running.worker.connections) == 1)
+                with running.connect(GET % b"1") as patient:
+                    eventually(lambda: running.worker.paused)
+                    running.application.go_on.set()
+                    running.worker.limit = 2
+                    assert patient.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def test_without_file_descriptors_it_makes_room_or_waits(
+    run: Callable[..., Running],
+) -> None:
+    running = run()
+
+    class Full:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def accept(self) -> None:
+            raise OSError(self.number, os.strerror(self.number))
+
+    assert not running.worker._accept(Full(errno.EAGAIN))  # type: ignore[arg-type]
+    assert running.worker._accept(Full(errno.ECONNABORTED))  # type: ignore[arg-type]
+    assert not running.worker._accept(Full(errno.EMFILE))  # type: ignore[arg-type]
+    with running.connect() as silent:
+        eventually(lambda: running.worker.silent)
+        assert running.worker._accept(Full(errno.EMFILE))  # type: ignore[arg-type]
+        assert silent.recv(1) == b""
+
+
+def test_memory_is_bounded(run: Callable[..., Running]) -> None:
+    running = run(WEB_BUFFER_BYTES=str(2**20), WEB_THREADS="4")
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(running.connect(GET % b"4000000"))
+        eventually(lambda: any("dropped: memory" in line for line in running.lines))
+    head = POST % b"echo" + b"Content-Length: 131072\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        for _ in range(12):
+            with contextlib.suppress(ConnectionError):
+                stack.enter_context(running.connect(head + b"x" * 130_000))
+        eventually(lambda: running.worker.parked)
+        assert running.worker.held < 2**20 + 12 * 2**16  # each may have read once more
+        eventually(lambda: not running.worker.parked)
+
+
+def test_it_ends_when_all_are_answered_and_loses_nobody(run: Callable[..., Running]) -> None:
+    running = run()
+    with running.connect(GET % b"wait") as busy, running.connect(GET % b"1") as kept:
+        assert kept.recv(65536).startswith(b"HTTP/1.1 200")
+        eventually(lambda: len(running.worker.silent) == 1)
+        state.end(0)
+        running.worker.handle_exit(signal.SIGTERM, None)
+        eventually(lambda: not running.worker.listening)
+        with pytest.raises(ConnectionRefusedError):
+            running.connect()
+        kept.sendall(GET % b"1")
+        answer = b"".join(iter(lambda: kept.recv(65536), b""))
+        assert b"Connection: close" in answer
+        running.application.go_on.set()
+        assert b"Connection: close" in busy.recv(65536)
+    running.thread.join(5)
+    assert not running.thread.is_alive()
+
+
+def test_the_last_worker_waits_for_the_others(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = run()
+    state.note(1, state.LISTENING)
+    state.end(0)
+    time.sleep(0.2)
+    assert running.worker.listening
+    state.withdraw(1, state.LISTENING)
+    running.thread.join(5)
+    assert not running.thread.is_alive()
+    monkeypatch.setattr(worker, "plug", lambda _: False)
+    monkeypatch.setattr(worker, "PLUG_AT_MOST", 0.2)
+    state.drain()
+    stubborn = run()
+    state.end(0)
+    stubborn.thread.join(5)
+    assert not stubborn.thread.is_alive()
+
+
+def test_a_worker_that_is_replaced_leaves_the_queue_to_others(run: Callable[..., Running]) -> None:
+    running = run()
+    with running.connect() as silent:
+        eventually(lambda: running.worker.silent)
+        running.worker.handle_exit(signal.SIGTERM, None)
+        eventually(lambda: not running.worker.listening)
+        silent.sendall(GET % b"1")
+        assert b"Connection: close" in silent.recv(65536)
+    running.thread.join(5)
+    assert not running.thread.is_alive()
+
+
+def test_what_takes_too_long_is_cut_off(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leave(status: int) -> None:
+        raise SystemExit(status)
+
+    monkeypatch.setattr(os, "_exit", leave)
+    running = run(GRACEFUL_TIMEOUT="1")
+    with running.connect(GET % b"wait"):
+        eventually(lambda: running.worker.connections and not running.worker.silent)
+        time.sleep(0.1)
+        state.end(0)
+        running.thread.join(5)
+        assert not running.thread.is_alive()
+        assert running.lines[-1] == "1 requests were cut off by GRACEFUL_TIMEOUT"
+        for connection in list(running.worker.connections.values()):
+            connection.socket.close()
+    with pytest.raises(SystemExit):
+        running.worker.handle_quit(signal.SIGQUIT, None)
+
+
+def test_it_asks_for_a_successor_once_and_ends_without_its_arbiter(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda *arguments: sent.append(arguments))
+    running = run()
+    running.worker.recycle_after = 2
+    for _ in range(3):
+        assert b" 200 " in running.ask(closing(GET % b"1"))
+    eventually(lambda: state.says(0, state.REPLACE))
+    assert sent == [(os.getppid(), signal.SIGWINCH)]
+    running.worker.ppid = 1
+    running.thread.join(5)
+    assert not running.thread.is_alive()
+    running.listener.close()
+
+
+def test_it_takes_as_many_connections_as_files_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: dict[str, Any] = {"now": (1024, 20_000)}
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits["now"])
+    monkeypatch.setattr(resource, "setrlimit", lambda _, new: limits.update(now=new))
+    assert capacity(10_000, 4) == 10_000
+    assert limits["now"] == (10_080, 20_000)
+    assert capacity(100, 4) == 100
+    assert limits["now"] == (10_080, 20_000)
+    limits["now"] = (1024, 4096)
+    assert capacity(10_000, 4) == 4096 - 80
+    limits["now"] = (64, 64)
+    assert capacity(10_000, 4) == 16
+    limits["now"] = (64, resource.RLIM_INFINITY)
+    assert capacity(10_000, 4) == 10_000
+
+
+def test_it_refuses_to_speak_tls() -> None:
+    config = Config()
+    Worker.check_config(config, None)  # type: ignore[arg-type]
+    config.set("certfile", "x")
+    with pytest.raises(SystemExit, match="does not speak TLS"):
+        Worker.check_config(config, None)  # type: ignore[arg-type]
+
+
+def test_gunicorn_sees_a_socket_that_leaves_all_else_to_the_loop() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        exchange = Exchange(Connection(near, ("x", 1), ("y", 2), 0.0), 1, 1)
+        exchange.setblocking(True)
+        exchange.settimeout(5)
+        exchange.close()
+        assert exchange.gettimeout() == 0
+        assert exchange.getpeername() == ""
+        with pytest.raises(OSError, match="main loop"):
+            exchange.shutdown(socket.SHUT_WR)
+        far.sendall(b"x")
+        assert exchange.recv(5) == b"x"
+
+
+def test_a_plugged_listener_lets_nobody_in() -> None:
+    with socket.create_server(("0.0.0.0", 0), backlog=50) as server:
+        assert listener.plug(server)
+        with pytest.raises(TimeoutError):
+            socket.create_connection(("127.0.0.1", server.getsockname()[1]), 0.2)
+        assert not listener.plug(server)
+
+
+class FakeArbiter:
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.num_workers = 2
+        self.WORKERS: dict[int, Any] = {}
+        self.lines: list[str] = []
+        self.log = types.SimpleNamespace(info=lambda *line: self.lines.append(line[0] % line[1:]))
+        for _ in range(2):
+            self.spawn_worker()
+
+    def spawn_worker(self) -> int:
+        number = len(self.WORKERS)
+        self.WORKERS[number] = types.SimpleNamespace(age=number + 1, slot=number)
+        return number
+
+    def signal(self, number: int, frame: object) -> None:
+        pass
+
+
+@pytest.fixture
+def arbiter(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)}
+    timers: list[float] = []
+    monkeypatch.setattr(signal, "setitimer", lambda _, seconds: timers.append(seconds))
+    monkeypatch.setattr(supervisor, "_supervisor", None)
+    fake: Any = FakeArbiter()
+    fake.timers = timers
+    yield fake
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    state._page[0] = state.SERVING
+    for slot in range(state.SLOTS):
+        state.clear(slot)
+
+
+def test_a_stop_drains_then_ends_and_a_second_signal_waits_for_nothing(
+    arbiter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor.take_over(arbiter, 3)
+    arbiter.handle_term()
+    assert state.phase() == state.DRAINING
+    assert arbiter.timers == [3]
+    assert arbiter.lines == ["draining for 3 s"]
+    with pytest.raises(StopIteration):
+        arbiter.handle_alrm()
+    assert state.phase() == state.ENDING
+    assert state.last() == 1  # the youngest
+    killed: list[Any] = []
+    monkeypatch.setattr(os, "kill", lambda *arguments: killed.append(arguments))
+    monkeypatch.setattr(os, "_exit", killed.append)
+    handler: Any = signal.getsignal(signal.SIGINT)
+    handler(signal.SIGINT, None)
+    assert killed == [(0, signal.SIGKILL), (1, signal.SIGKILL), 130]
+    # A worker that has just been forked still has this handler.
+    killed.clear()
+    arbiter.pid = 1
+    handler(signal.SIGINT, None)
+    assert killed == [130]
+
+
+def test_without_a_drain_it_ends_at_once(arbiter: Any) -> None:
+    supervisor.take_over(arbiter, 0)
+    arbiter.WORKERS.clear()
+    with pytest.raises(StopIteration):
+        arbiter.handle_int()
+    assert state.phase() == state.ENDING
+
+
+def test_a_reload_starts_new_ones_first_and_recycling_one_for_who_asks(arbiter: Any) -> None:
+    supervisor.take_over(arbiter, 0)
+    arbiter.handle_winch()
+    assert len(arbiter.WORKERS) == 2
+    state.note(1, state.REPLACE)
+    arbiter.handle_winch()
+    arbiter.handle_winch()
+    assert len(arbiter.WORKERS) == 3
+    assert arbiter.WORKERS[1].age == 0
+    arbiter.handle_hup()
+    assert len(arbiter.WORKERS) == 5
+
+
+def test_workers_that_die_before_their_first_answer_end_it(arbiter: Any) -> None:
+    dead: Any = types.SimpleNamespace(slot=7)
+    supervisor.note_end(dead)  # before there is an arbiter
+    supervisor.take_over(arbiter, 0)
+    for said in (state.ANSWERED, state.LEAVING):
+        for _ in range(10):
+            state.note(7, said)
+            supervisor.note_end(dead)
+    for _ in range(4):
+        supervisor.note_end(dead)
+    state.note(7, state.ANSWERED)
+    supervisor.note_end(dead)
+    for _ in range(4):
+        supervisor.note_end(dead)
+    with pytest.raises(HaltServer, match="5 workers in a row"):
+        supervisor.note_end(dead)
+
+
+def test_slow_crashes_are_no_loop(arbiter: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = collections.Counter(now=0)
+    supervisor.take_over(arbiter, 0)
+    monkeypatch.setattr(time, "monotonic", lambda: float(clock["now"]))
+    for _ in range(20):
+        clock["now"] += 3
+        supervisor.note_end(types.SimpleNamespace(slot=7))  # type: ignore[arg-type]
