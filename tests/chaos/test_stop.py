@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
 from chaos.harness import exit_status, load, rounds, server
-from containers import Container, docker, eventually
+from containers import Container, docker, eventually, inspect
 
 KINDS = {
     "fast": ("--clients", 64),
@@ -130,3 +133,18 @@ def test_a_stop_during_a_reload_is_not_put_off(image: str) -> None:
         result = clients.result()
         assert result.all_served(), result
         assert took < 7
+
+
+def test_a_stop_while_it_starts_is_heard(image: str) -> None:
+    """The kernel keeps from process 1 all signals that it does not handle, as Python does not."""
+    with server(image, wait=False) as container:
+        status = Path(f"/proc/{inspect(container.name)['State']['Pid']}/status")
+
+        def handled() -> int:
+            caught = re.findall(r"^SigCgt:\s+(\w+)", status.read_text(), re.MULTILINE)[0]
+            return int(caught, 16) >> (signal.SIGTERM - 1) & 1
+
+        while not handled():
+            time.sleep(0.001)
+        assert stop(container) < 4
+        assert exit_status(container) == 0

@@ -4,16 +4,20 @@ import datetime
 import json
 import os
 import runpy
+import signal
 import socket
 import types
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from gunicorn.config import Config
 
 from app.server import hooks
 from app.server.logger import ServerLogger, write_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FILE = next(
     file
@@ -24,16 +28,20 @@ FILE = next(
 
 def settings() -> dict[str, Any]:
     names = runpy.run_path(str(FILE))
-    imported = {"limits", "socket", "sys", "Path", "SettingsError", "ServerLogger"}
+    imported = {"limits", "signal", "socket", "sys", "Path", "SettingsError", "ServerLogger"}
     imported |= {"settings", "use_metrics_directory"}
     return {n: v for n, v in names.items() if not n.startswith("_") and n not in imported}
 
 
 @pytest.fixture(autouse=True)
-def no_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading the file makes a directory and sets a variable; here it shall not."""
+def no_metrics(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Reading the file makes a directory, sets a variable and a signal's handler; not here."""
     monkeypatch.setenv("METRICS_PORT", "0")
     hooks.settings.cache_clear()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def test_gunicorn_knows_every_setting_and_takes_its_value() -> None:

@@ -99,9 +99,12 @@ class Running:
         assert not self.thread.is_alive()
 
     def connect(self, sent: bytes = b"") -> socket.socket:
-        connection = socket.create_connection(("127.0.0.1", self.port), 5)
-        connection.sendall(sent)
-        return connection
+        with contextlib.ExitStack() as stack:
+            connection = socket.create_connection(("127.0.0.1", self.port), 5)
+            stack.enter_context(connection)
+            connection.sendall(sent)
+            stack.pop_all()
+            return connection
 
     def ask(self, request: bytes) -> bytes:
         """All that comes until the worker closes."""
@@ -520,7 +523,7 @@ def test_a_stop_drains_then_ends_and_a_second_signal_waits_for_nothing(
     assert killed == [(0, signal.SIGKILL), (1, signal.SIGKILL), 130]
     # A worker that has just been forked still has this handler.
     killed.clear()
-    arbiter.pid = 1
+    arbiter.pid = -1
     handler(signal.SIGINT, None)
     assert killed == [130]
 

@@ -154,9 +154,6 @@ class Worker(ThreadWorker):
         state.note(self.slot, state.LISTENING)
         for listener in self.sockets:
             listener.setblocking(False)
-            # Inherited by what is accepted: without it, the kernel would take megabytes of an
-            # answer from a process that can't count them, for a client that reads nothing.
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
             self.listening[listener.fileno()] = listener
             self.epoll.register(listener, select.EPOLLIN)
         for number in range(self.cfg.threads):
@@ -250,6 +247,9 @@ class Worker(ThreadWorker):
                 return False
             # Nobody there, or gone again.
             return error.errno not in (errno.EAGAIN, errno.EWOULDBLOCK)
+        # Without it the kernel takes megabytes of an answer, which nobody here can count, for a
+        # client that reads nothing.
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         now = time.monotonic()
         connection = Connection(accepted, client, listener.getsockname(), now)
         connection.deadline = now + self.settings.web_head_timeout
