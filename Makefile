@@ -83,7 +83,7 @@ contract: $(BIN)/installed ## Prove the image's promises against running contain
 
 chaos: $(BIN)/installed ## Prove at length that nothing is lost by stops, reloads, crashes and attacks
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
-	@CHAOS_FULL=1 $(BIN)/pytest tests/chaos --image "$(IMAGE)"
+	@CHAOS_FULL=1 $(BIN)/pytest -rP tests/chaos --image "$(IMAGE)"
 
 stack: $(BIN)/installed ## Prove the stack's promises: outages, rollouts, secrets, the page
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)

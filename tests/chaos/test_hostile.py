@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chaos import hostile
-from chaos.harness import FULL, Result, load, server
+from chaos.harness import FULL, Result, load, server, tell
 from chaos.hostile import attack, idle, seconds_until_closed
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ def test_others_do_not_notice(service: Container, kind: str) -> None:
         time.sleep(0.5)
         # Longer than the deadline of a head, so that attackers are thrown out and come again.
         attacked = served(service, 4)
+    p99 = quiet.percentile(99) * 1000, attacked.percentile(99) * 1000
+    tell(f"{kind}: p99 quiet {p99[0]:.1f} ms, under attack {p99[1]:.1f} ms; {attacked}")
     assert attacked.all_served(), f"{attacked}\n{service.logs()}"
     bound = max(3 * quiet.percentile(99), FLOOR)
     assert attacked.percentile(99) < bound, (quiet.percentile(99), attacked.percentile(99))
@@ -70,6 +72,7 @@ def test_stock_settings_stall(image: str, kind: str) -> None:
             time.sleep(1)
             attacked = served(container, 3)
     per_second = len(quiet.seconds) / 1, len(attacked.seconds) / 3
+    tell(f"stock, {kind}: {per_second[0]:.0f}/s quiet, {per_second[1]:.0f}/s under attack")
     assert attacked.unanswered or per_second[1] < per_second[0] / 10, (per_second, attacked)
 
 
@@ -209,6 +212,8 @@ def test_ten_thousand_idle_connections_are_no_burden(image: str) -> None:
         before = served(container, 2)
         with idle(container.port, 10_000) as connections:
             during = served(container, 2)
+            p99 = before.percentile(99) * 1000, during.percentile(99) * 1000
+            tell(f"10,000 idle: p99 before {p99[0]:.1f} ms, with them {p99[1]:.1f} ms")
             assert during.all_served(), during
             assert during.percentile(99) < max(3 * before.percentile(99), FLOOR)
             # None of them was thrown out: each gets another answer.

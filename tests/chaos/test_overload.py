@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chaos.harness import Result, load, server, workers
+from chaos.harness import Result, load, server, tell, workers
 
 if TYPE_CHECKING:
     from containers import Container
@@ -35,6 +35,7 @@ def test_four_times_too_many(image: str) -> None:
         rate = len(peak.seconds) / SECONDS
         before = memory(container)
         over = served(container, int(rate * 4))
+        tell(f"{rate:.0f}/s at the peak; four times too many: {over}, {memory(container):.0f} MB")
         assert over.lost == over.truncated == over.unanswered == 0, over
         assert set(over.statuses) == {"200", "503"}, over
         # Of what is served, no less than before.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos.harness import exit_status, load, rounds, server
+from chaos.harness import exit_status, load, rounds, server, tell
 from containers import Container, docker, eventually, inspect
 
 KINDS = {
@@ -41,6 +41,7 @@ def test_no_request_is_lost_by_a_stop(image: str, kind: str) -> None:
             time.sleep(1)
             took = stop(container)
             result = clients.result()
+            tell(f"{kind}, {signal_name}: {took:.1f} s, {result}")
             assert result.all_served(), f"{result}\n{container.logs()}"
             assert result.refused
             assert len(result.seconds) > 10
@@ -57,7 +58,9 @@ def test_stock_settings_do_lose_some(image: str) -> None:
     ):
         time.sleep(1)
         stop(container)
-        assert clients.result().lost > 0
+        result = clients.result()
+        tell(f"stock: {result}")
+        assert result.lost > 0
 
 
 def test_silent_connections_do_not_delay_it(image: str) -> None:

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from chaos.harness import exit_status, load, replaced, rounds, server, workers
+from chaos.harness import exit_status, load, replaced, rounds, server, tell, workers
 from containers import docker, eventually
 
 
@@ -19,6 +19,7 @@ def test_no_request_is_lost_by_reloads(image: str) -> None:
                     docker("kill", "--signal", "SIGHUP", container.name)
                     replaced(container, old)
                 result = clients.result(finish=True)
+                tell(f"{kind}: {result}")
                 assert result.all_served(), result
                 assert result.refused == 0
 
@@ -36,6 +37,7 @@ def test_no_request_is_lost_by_recycling(image: str) -> None:
 
                 eventually(enough, 60, "workers are recycled")
                 result = clients.result(finish=True)
+                tell(f"{kind}: {result}")
                 assert result.all_served(), result
                 assert result.refused == 0
 
@@ -50,6 +52,7 @@ def test_a_killed_worker_takes_no_more_than_its_own_requests_with_it(image: str)
                 eventually(lambda: len(workers(container)) == 2, 5, "a successor")
                 time.sleep(0.5)
                 result = clients.result(finish=True)
+            tell(f"{result}, longest gap {result.longest_gap():.2f} s")
             assert set(result.statuses) == {"200"}
             assert result.refused == result.unanswered == 0, result
             assert result.lost + result.truncated <= 32, result

@@ -374,7 +374,8 @@ def test_no_request_is_lost_to_the_metrics_when_workers_are_recycled(run: Run) -
     assert booted >= total // 200 / 2
     eventually(lambda: metrics(container)["app_workers"] == 2, 10, "both workers are back")
     files = container.python("import os; print(len(os.listdir('/dev/shm/metrics-5000')))")
-    assert int(files) <= 3 * 6
+    # Of each kind one for each slot and one for the arbiter; each worker may have a successor.
+    assert int(files) <= 4 * (2 * 2 + 1)
 
 
 def test_the_metrics_say_what_runs_and_how(run: Run) -> None:

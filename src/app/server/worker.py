@@ -16,6 +16,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import errno
+import functools
 import os
 import queue
 import resource
@@ -218,8 +219,16 @@ class Worker(ThreadWorker):
         """Answer a request that has been parsed; called by the base's handle()."""
         # The main loop has told the client to go on, if the body was worth waiting for.
         req._expected_100_continue = False  # type: ignore[attr-defined]
-        if not conn.frame.whole or state.phase() != state.SERVING:
-            req.force_close()
+        asked_to_close = req.should_close
+
+        # Asked when the answer's head is made, which may be long after the request came, and once
+        # more after the answer: what has been announced must be done.
+        @functools.cache
+        def should_close() -> bool:
+            ending = not self.alive or state.phase() != state.SERVING
+            return ending or not conn.frame.whole or bool(asked_to_close())
+
+        req.should_close = should_close  # type: ignore[method-assign]
         keep: bool = super().handle_request(req, conn)
         conn.clean = conn.frame.whole
         return keep
@@ -557,8 +566,6 @@ class Worker(ThreadWorker):
 
     def _goes_on(self, now: float) -> bool:
         """Whether there is still something to do; takes the next step towards the end."""
-        if state.phase() != state.SERVING or not self.alive:
-            self._announce()
         if os.getppid() != self.ppid:  # the arbiter is gone, and nobody would replace this worker
             return False
         if self.alive and state.phase() != state.ENDING:
@@ -579,13 +586,6 @@ class Worker(ThreadWorker):
                 self.log.warning("%d requests were cut off by GRACEFUL_TIMEOUT", unfinished)
             os._exit(0)  # not by SystemExit, which would wait for the threads
         return True
-
-    def _announce(self) -> None:
-        """Have the answers that are being made say `Connection: close`, as all later ones do."""
-        for connection in self.connections.values():
-            parser = connection.parser
-            if parser is not None and parser.mesg is not None:
-                parser.mesg.force_close()
 
     def _ask_for_a_successor(self) -> None:
         """Go on until the arbiter, which has started another worker first, sends SIGTERM."""
