@@ -9,9 +9,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from traffic import Load
 
 from containers import docker
+from traffic import Load
 
 if TYPE_CHECKING:
     from collections.abc import Callable

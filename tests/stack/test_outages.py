@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from traffic import Load
-
 from containers import docker, eventually, inspect
+from traffic import Load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
