@@ -99,9 +99,16 @@ class Container:
         return docker("exec", self.name, "python3", "-c", code).stdout
 
     def logs(self) -> str:
-        """What it has printed so far, both streams."""
-        done = docker("logs", self.name)
-        return done.stdout + done.stderr
+        """What it has printed so far, both streams.
+
+        A request's line comes after its answer, and by way of the engine: wait for what is late.
+        """
+        before, now = None, ""
+        while now != before:
+            time.sleep(0.2)
+            done = docker("logs", self.name)
+            before, now = now, done.stdout + done.stderr
+        return now
 
 
 def remove_containers(which: str) -> None:

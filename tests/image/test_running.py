@@ -165,9 +165,9 @@ print(cpu({check!r}) / cpu(["python3", "-IS", "-c", "import socket, time"]))
 def test_what_it_prints_is_what_docker_logs_shows(run: Run) -> None:
     container = run().wait_until_healthy()
     container.get("/hello/a-line-to-look-for")
-    logs = docker("logs", container.name)
-    assert "/hello/a-line-to-look-for" in logs.stdout + logs.stderr
-    assert "Listening at" in logs.stdout + logs.stderr
+    logs = container.logs()
+    assert "/hello/a-line-to-look-for" in logs
+    assert "Listening at" in logs
 
 
 @pytest.mark.parametrize("signal_name", ["SIGTERM", "SIGINT"])
