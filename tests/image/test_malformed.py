@@ -19,6 +19,8 @@ from containers import HARDENED, Container, docker, free_port, started
 from malformed import CASES, CLOSED, TOKEN, Case
 
 GOOD = "a-good-request"
+# Whose lines belong to no request.
+TALKATIVE = ("app.database", "app.server.limits", "app.server.strict", "gunicorn")
 
 
 @dataclasses.dataclass
@@ -136,7 +138,7 @@ def test_each_answer_is_a_line_of_the_log_and_no_other_line_is_there(outcome: Ou
     ) - collections.Counter({None: len(lines)})
     for line in lines:
         if line["request_id"] is None:
-            assert line["logger"] in ("app.database", "gunicorn", "app.server.strict"), line
+            assert line["logger"] in TALKATIVE, line
         elif line["logger"] != "app.access":
             assert line["message"].startswith("refused 127.0.0.1 with 4"), line
 
