@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 MIB = 2**20
 
 # What the service holds in memory, measured in the image under a mix of reads, writes and bodies of
-# MAX_BODY_BYTES, with SQLite: 85 to 103 MiB with 1 worker, 112 to 153 with 2, 180 to 189 with 4,
-# 284 with 8. With one worker no kill at 96 MiB and many at 80, with two none at 160, with four
-# none at 224 and two at 192.
+# 1 MiB, with SQLite: 79 to 87 MiB with 1 worker, 103 to 115 with 2, 122 to 173 with 4, 284 with 8.
+# The kernel killed none at 96, 140, 192 and 428 MiB, but with one worker many at 80, and with two
+# one at 112.
 SHARED = 44 * MIB  # the master, and what its workers share with it
 EACH = 48 * MIB  # of a worker
 
