@@ -60,6 +60,9 @@ LINGER = 2.0  # how long a client that is told to stop sending may pause before 
 PLUG_AT_MOST = 1.0  # how long the last worker tries to close its listeners without a loss
 SILENCE = 1.0  # how long a silent connection is kept open once the service is ending
 
+# A thousand clients whose time is up together must not make all others wait for their farewell.
+EXPIRED_AT_ONCE = 20
+
 LINGER_BYTES = 2**26  # how much is read of a body that nobody wants, so that its sender listens
 RECEIVE_BYTES = 2**16
 UNSENT_BYTES = 2**17  # what the kernel takes of an answer beyond what is on its way
@@ -170,7 +173,7 @@ class Worker(ThreadWorker):
                 self._expire(now)
                 if not self._goes_on(now):
                     return
-            for descriptor, _ in self.epoll.poll(tick):
+            for descriptor, _ in self.epoll.poll(tick if self.next_tick > now else 0):
                 if connection := self.connections.get(descriptor):
                     self._on_event(connection)
                 elif descriptor == self.wake:
@@ -209,11 +212,13 @@ class Worker(ThreadWorker):
         )
         connection.parser.unreader.unread(bytes(connection.buffer))
         connection.buffer.clear()
-        keep: bool = self.handle(connection)
-        if keep:  # the client may have sent its next requests already
-            connection.buffer += connection.parser.unreader.take_buffered()
-        connection.sock = connection.parser = None
-        return keep
+        try:
+            keep: bool = self.handle(connection)
+            if keep:  # the client may have sent its next requests already
+                connection.buffer += connection.parser.unreader.take_buffered()
+            return keep
+        finally:  # a kept connection is to be small
+            connection.sock = connection.parser = None
 
     def handle_request(self, req: Request, conn: Any) -> bool:  # noqa: ANN401 (as above)
         """Answer a request that has been parsed; called by the base's handle()."""
@@ -494,12 +499,19 @@ class Worker(ThreadWorker):
 
     def _expire(self, now: float) -> None:
         """End what has had its time."""
-        for connection in list(self.connections.values()):
-            if connection.deadline < now:
-                try:
-                    self._expired(connection)
-                except OSError:
-                    self._drop(connection)
+        expired = [
+            connection
+            for connection in self.connections.values()
+            if connection.deadline < now
+            and (connection.state != QUEUED or connection in self.waiting)
+        ]
+        for connection in expired[:EXPIRED_AT_ONCE]:
+            try:
+                self._expired(connection)
+            except OSError:
+                self._drop(connection)
+        if len(expired) > EXPIRED_AT_ONCE:
+            self.next_tick = now  # after a look at what others want
         self._resume()
         self._relieve()
         self._unpark()
