@@ -168,7 +168,7 @@ class Settings:
         "The seconds that a request may wait for a thread; it then gets a 503.",
     )
     web_buffer_bytes: int = _setting(
-        2**25,
+        2**24,
         _whole(2**20, 2**33),
         "a whole number from 1048576 to 8589934592",
         "The bytes of requests and answers that each worker keeps for slow clients; it gives up the"

@@ -199,6 +199,10 @@ class Worker(ThreadWorker):
                 connection.keep = False
             self.answered.append(connection)
             os.eventfd_write(self.wake, 1)
+            # An answer that the client has not taken is in memory: make no other before the main
+            # loop has this one on its account.
+            while connection.unsent and connection.state == QUEUED:
+                time.sleep(0.001)
 
     def _answer(self, connection: Any) -> bool:  # noqa: ANN401 (gunicorn means its own kind)
         """Answer the request in the connection's buffer; whether another one may follow."""
@@ -488,6 +492,7 @@ class Worker(ThreadWorker):
         self.silent.pop(connection, None)
         self.partial.pop(connection, None)
         self.held -= connection.held
+        connection.out.clear()  # a thread may still know the connection, until it has its next
         if reset:
             with contextlib.suppress(OSError):
                 connection.socket.setsockopt(
