@@ -117,6 +117,7 @@ class Worker(ThreadWorker):
         # Those with a request for which no thread has been free yet. Who takes a connection out,
         # a thread or the main loop, has it.
         self.waiting: dict[Connection, None] = {}
+        self.given = 0  # requests that threads have, or wait for one
         self.requests: queue.SimpleQueue[Connection] = queue.SimpleQueue()
         self.answered: collections.deque[Connection] = collections.deque()
         self.held = 0  # bytes that wait here for slow clients and for threads
@@ -379,12 +380,13 @@ class Worker(ThreadWorker):
         # When all threads are busy a probe is answered here, for as long as they get on with it:
         # restarting what is merely overloaded makes it worse, and a hang still shows.
         if (
-            self.waiting
+            self.given >= self.cfg.threads
             and connection.buffer.startswith(b"GET /livez ")
             and now - self.last_answer < self.cfg.timeout
         ):
             self._reply(connection, answers.alive())
             return
+        self.given += 1
         connection.state = QUEUED
         connection.deadline = now + self.settings.web_queue_timeout
         self.waiting[connection] = None
@@ -397,6 +399,7 @@ class Worker(ThreadWorker):
         while self.answered:
             connection = self.answered.popleft()
             self.nr += 1
+            self.given -= 1
             if connection.state == FAILED:
                 self._count("send")
                 self._drop(connection, reset=True)
@@ -528,6 +531,7 @@ class Worker(ThreadWorker):
         """End the connection's state, as its client can best bear it."""
         if connection.state == QUEUED:
             if self.waiting.pop(connection, self) is not self:
+                self.given -= 1
                 self._count("overload")
                 self._reply(connection, answers.overloaded())
             return
