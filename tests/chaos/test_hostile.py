@@ -25,7 +25,7 @@ ATTACKS = {
     "slow bodies": (200, POST + b"Content-Length: 100000\r\n\r\n", b"x"),
     "slow chunks": (200, POST + b"Transfer-Encoding: chunked\r\n\r\n8000\r\n", b"x"),
     "huge bodies, announced": (200, POST + b"Content-Length: 900000000\r\n\r\n", b""),
-    "slow readers": (100, b"GET /chaos/large?2000000 HTTP/1.1\r\nHost: x\r\n\r\n", b""),
+    "slow readers": (100, b"GET /chaos/large?3500000 HTTP/1.1\r\nHost: x\r\n\r\n", b""),
     "held open": (50, b"GET /hello/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b""),
 }
 # Stock settings have no limit for a body, and the application here has none either.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,8 +50,9 @@ def test_it_says_to_ask_later_and_that_it_is_alive(image: str) -> None:
     one = ("--env", "WEB_QUEUE_TIMEOUT=1", "--env", "WEB_CONCURRENCY=1", "--env", "WEB_THREADS=1")
     with (
         server(image, *one) as container,
-        load(container, "--clients", 4, "--path", "/chaos/slow?2"),
+        load(container, "--clients", 4, "--path", "/chaos/slow?8"),
     ):
+        time.sleep(0.5)
         for _ in range(3):
             refused = container.get("/hello/x")
             assert refused.status == 503
