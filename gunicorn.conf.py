@@ -12,6 +12,7 @@ from pathlib import Path
 from app.server import limits
 from app.server.hooks import (  # noqa: F401 (gunicorn finds some by their names)
     child_exit,
+    plan,
     post_fork,
     pre_fork,
     settings,
@@ -41,9 +42,8 @@ bind = [f"0.0.0.0:{port}" for port in _ports]
 # container may use and has the memory for. The class is gthread with a main loop of its own:
 # docs/server.md.
 worker_class = "app.server.worker.Worker"
-_plan = limits.plan(limits.read(), _settings.web_threads, _settings.web_concurrency)
-workers = _plan.workers
-threads = _plan.threads
+workers = plan().workers
+threads = plan().threads
 
 # Load the application once, before the workers are forked: they share its memory, and what
 # can't be loaded ends the container at once with its reason.
@@ -105,7 +105,7 @@ def on_starting(_server: object) -> None:
 
     gunicorn itself tries the port six times over and says less.
     """
-    limits.report(_plan)
+    limits.report(plan())
     for name, port in zip(("APP_PORT", "METRICS_PORT"), _ports, strict=False):
         with socket.socket() as probe:
             # As gunicorn itself binds; without it a restart would wait for old connections to go.

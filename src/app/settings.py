@@ -167,13 +167,13 @@ class Settings:
         "a whole number from 1 to 300",
         "The seconds that a request may wait for a thread; it then gets a 503.",
     )
-    web_buffer_bytes: int = _setting(
-        2**24,
+    web_buffer_bytes: int | None = _setting(
+        None,
         _whole(2**20, 2**33),
         "a whole number from 1048576 to 8589934592",
         "The bytes of requests and answers that each worker keeps for slow clients; it gives up the"
         " slowest when they are more. A body up to an eighth of it takes no thread before it is"
-        " complete.",
+        " complete. By default 16 MiB, or less where the memory limit is low.",
     )
     drain_seconds: int = _setting(
         0,

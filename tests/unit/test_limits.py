@@ -222,6 +222,14 @@ def test_what_is_given_is_above_all_limits() -> None:
 
 
 @pytest.mark.parametrize(
+    ("memory", "buffer"), [(None, 16), (1024, 16), (128, 16), (112, 10), (96, 2), (80, 1)]
+)
+def test_what_a_worker_keeps_for_slow_clients_fits_as_well(memory: int | None, buffer: int) -> None:
+    found = Limits(affinity=1, memory=memory and memory * MIB)
+    assert limits.plan(found, threads=4).buffer == buffer * MIB
+
+
+@pytest.mark.parametrize(
     ("found", "given", "line"),
     [
         (

@@ -29,7 +29,7 @@ FILE = next(
 def settings() -> dict[str, Any]:
     names = runpy.run_path(str(FILE))
     imported = {"limits", "signal", "socket", "sys", "Path", "SettingsError", "ServerLogger"}
-    imported |= {"settings", "use_metrics_directory"}
+    imported |= {"plan", "settings", "use_metrics_directory"}
     return {n: v for n, v in names.items() if not n.startswith("_") and n not in imported}
 
 
@@ -38,6 +38,7 @@ def no_metrics(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Reading the file makes a directory, sets a variable and a signal's handler; not here."""
     monkeypatch.setenv("METRICS_PORT", "0")
     hooks.settings.cache_clear()
+    hooks.plan.cache_clear()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
     for number, handler in handlers.items():

@@ -41,6 +41,12 @@ def settings() -> Settings:
     return Settings.load()
 
 
+@functools.cache
+def plan() -> limits.Plan:
+    """How many workers and threads there are to be, and how much each may keep."""
+    return limits.plan(limits.read(), settings().web_threads, settings().web_concurrency)
+
+
 def use_metrics_directory(path: Path, workers: int) -> None:
     """Tell prometheus_client, before it is imported, where the workers' files are; wipe it.
 

@@ -35,6 +35,10 @@ EACH = 48 * MIB  # of a worker
 TASKS_SHARED = 8
 TASKS_EACH = 2
 
+# The most that a worker keeps of requests and answers, unless WEB_BUFFER_BYTES says otherwise; and
+# the least. At 96 MiB of memory 8 MiB had a process killed in each of two tries, 4 in none.
+BUFFER, SMALLEST_BUFFER = 16 * MIB, MIB
+
 MOST = 64  # workers, as WEB_CONCURRENCY allows by hand
 UNLIMITED = 2**60  # bytes; version 1 says "none" by a page's multiple near 2**63
 
@@ -60,6 +64,7 @@ class Plan:
 
     workers: int
     threads: int  # of each worker
+    buffer: int  # bytes that each worker may keep for slow clients
     limits: Limits
     given: bool  # by WEB_CONCURRENCY, and not chosen here
 
@@ -109,7 +114,14 @@ def plan(limits: Limits, threads: int, given: int | None = None) -> Plan:
         if limits.tasks is not None:
             fit.append((limits.tasks - TASKS_SHARED) // (threads + TASKS_EACH))
         workers = max(1, min(fit))
-    return Plan(workers=workers, threads=threads, limits=limits, given=given is not None)
+    buffer = BUFFER
+    if limits.memory is not None:
+        # Half of what is left, for the service has its own use for the other half.
+        spare = ((limits.memory - SHARED) // workers - EACH) // 2
+        buffer = max(SMALLEST_BUFFER, min(BUFFER, spare))
+    return Plan(
+        workers=workers, threads=threads, buffer=buffer, limits=limits, given=given is not None
+    )
 
 
 def read(process: Path = Path("/proc/self"), root: Path = Path("/")) -> Limits:

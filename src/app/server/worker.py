@@ -45,7 +45,7 @@ from app.server.connection import (
     Exchange,
 )
 from app.server.framing import Frame, TooLargeError
-from app.server.hooks import settings
+from app.server.hooks import plan, settings
 from app.server.listener import plug
 
 if TYPE_CHECKING:
@@ -108,7 +108,8 @@ class Worker(ThreadWorker):
         self.settings = settings()
         # Counted here: gunicorn's own count ends the worker, this one asks for a successor first.
         self.recycle_after, self.max_requests = self.max_requests, sys.maxsize
-        self.body_limits = self.settings.web_buffer_bytes // 8, self.settings.max_body_bytes
+        self.buffer_bytes = self.settings.web_buffer_bytes or plan().buffer
+        self.body_limits = self.buffer_bytes // 8, self.settings.max_body_bytes
         self.connections: dict[int, Connection] = {}  # all of them, by file descriptor
         # Those that have sent nothing since their last answer, and those with a part of a request;
         # the longest waiting come first.
@@ -368,7 +369,7 @@ class Worker(ThreadWorker):
             received = len(connection.buffer) - frame.head
             allowed = self.settings.web_body_timeout + received / LOWEST_RATE
             connection.deadline = connection.since + allowed
-        if self.held > self.settings.web_buffer_bytes:
+        if self.held > self.buffer_bytes:
             self.parked.append(connection)
         else:
             self._await(connection, select.EPOLLIN)
@@ -558,7 +559,7 @@ class Worker(ThreadWorker):
         Those are the ones that have been at it for longest. A body that has just begun is no
         reason: it is parked, for a tick or two.
         """
-        if self.held > self.settings.web_buffer_bytes:
+        if self.held > self.buffer_bytes:
             begun = time.monotonic() - 1
             slow = [
                 connection
@@ -567,7 +568,7 @@ class Worker(ThreadWorker):
                 or (connection in self.partial and connection.since < begun)
             ]
             for connection in sorted(slow, key=lambda connection: connection.since):
-                if self.held < self.settings.web_buffer_bytes * 3 // 4:
+                if self.held < self.buffer_bytes * 3 // 4:
                     break
                 self._count("memory")
                 self._drop(connection, reset=True)
@@ -578,7 +579,7 @@ class Worker(ThreadWorker):
         for connection in parked:
             if connection not in self.partial:
                 continue
-            if self.held > self.settings.web_buffer_bytes:
+            if self.held > self.buffer_bytes:
                 self.parked.append(connection)
             else:
                 self._await(connection, select.EPOLLIN)
