@@ -145,7 +145,7 @@ RUN --mount=type=bind,source=requirements/runtime.txt,target=runtime.txt \
 FROM dependencies AS project
 
 # Into a folder of its own, so that the image gets it as a layer of its own: a code change pushes
-# that one, of some 60 kB. The dependencies are in place and locked, so none is resolved here. By its name
+# that one, of some 64 kB. The dependencies are in place and locked, so none is resolved here. By its name
 # and not by its file, whose path pip would note down for all time.
 WORKDIR /project
 # A pipe does fail here, by the SHELL that the stage `build` has set.
