@@ -94,7 +94,7 @@ def throughput(image: str, rounds: int) -> None:
 
 
 def memory(image: str, requests: int) -> None:
-    """Print each worker's PSS after some requests and after many."""
+    """Print each worker's PSS, and the engine's figure, after some requests and after many."""
     with running(image, WORKERS["this worker"]) as (name, port):
         served = 0.0
         for aim in (1_000, 10_000, requests // 2, requests):
@@ -108,7 +108,9 @@ def memory(image: str, requests: int) -> None:
                 found = re.search(r"^Pss: +(\d+)", text, re.MULTILINE)
                 sizes.append(int(found[1]) / 1000 if found else 0.0)
             shown = ", ".join(f"{size:.1f}" for size in sizes)
-            print(f"after {served:,.0f} requests: {shown} MB")
+            stats = ["docker", "stats", "--no-stream", "--format", "{{.MemUsage}}", name]
+            whole = subprocess.check_output(stats, text=True).partition(" ")[0]
+            print(f"after {served:,.0f} requests: {shown} MB; docker stats: {whole}")
 
 
 def main() -> None:

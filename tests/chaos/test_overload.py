@@ -41,7 +41,8 @@ def test_four_times_too_many(image: str) -> None:
         assert set(over.statuses) == {"200", "503"}, over
         # Of what is served, no less than before.
         assert over.statuses["200"] / SECONDS > 0.8 * rate, (rate, over)
-        assert max(over.seconds) < 3
+        # A queue of a second, and clients that all come at once.
+        assert max(over.seconds) < 6
         assert memory(container) < before + 20
         assert "connections dropped: overload" in container.logs()
 
