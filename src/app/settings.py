@@ -128,12 +128,13 @@ class Settings:
         "The number of requests after which a worker is replaced, which bounds any leak; 0 for"
         " never.",
     )
-    web_connections: int = _setting(
-        10_000,
+    web_connections: int | None = _setting(
+        None,
         _whole(16, 1_000_000),
         "a whole number from 16 to 1000000",
         "The number of connections that each worker holds, as far as the limit of open files lets"
-        " it. For one more it closes the one that has been silent for longest.",
+        " it. For one more it closes the one that has been silent for longest. By default 10000, or"
+        " fewer where the memory limit is low.",
     )
     web_keepalive: int = _setting(
         75,

@@ -106,12 +106,12 @@ def load(container: Container, seconds: float) -> list[int]:
         return [status for each in threads.map(client, range(16)) for status in each]
 
 
-@pytest.mark.parametrize(("memory", "most"), [(96, 1), (256, 4), (1024, 20)])
+@pytest.mark.parametrize(("memory", "most"), [(96, 1), (256, 3), (1024, 19)])
 def test_what_was_chosen_fits_into_the_memory_under_load(run: Run, memory: int, most: int) -> None:
     container = run("--memory", f"{memory}m", "-e", "API_TOKEN=t").wait_until_healthy()
     line = told(container)
-    # The pids limit of 64 allows no more than nine.
-    assert int(line[1]) == booted(container) == min(most, 9, int(container.python(CORES)))
+    # The pids limit of 64 allows no more than eight, and one while another is replaced.
+    assert int(line[1]) == booted(container) == min(most, 8, int(container.python(CORES)))
     assert f"{memory} MiB of memory" in line[0]
     statuses = load(container, 5)
     assert {200, 201, 422} == set(statuses)

@@ -130,3 +130,20 @@ def test_it_allows_less_than_half_of_what_docker_s_own_does(
     assert not {key for rule in profile["syscalls"] for key in rule} - {
         *("comment", "names", "action", "errnoRet", "args")
     }
+
+
+def test_what_python_s_own_library_offers_still_works(service: Container) -> None:
+    code = """
+import asyncio, os, pathlib, shutil, sys
+source = pathlib.Path("/tmp/source")
+source.write_text("x" * 10)
+shutil.copy2(source, "/tmp/copy")
+shutil.move("/tmp/copy", "/tmp/moved")
+os.truncate("/tmp/moved", 5)
+os.getsid(0), os.getpgid(0), os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0)
+async def main():
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", "print('child')")
+    return await process.wait()
+print(asyncio.run(main()), pathlib.Path("/tmp/moved").read_text())
+"""
+    assert service.python(code) == "child\n0 xxxxx\n"

@@ -201,10 +201,11 @@ def test_the_limits_are_read_here_as_well() -> None:
         (Limits(affinity=8, memory=MIB), 1),
         (Limits(affinity=8, memory=96 * MIB), 1),
         (Limits(affinity=8, memory=139 * MIB), 1),
-        (Limits(affinity=8, memory=140 * MIB), 2),
-        (Limits(affinity=8, memory=256 * MIB), 4),
+        (Limits(affinity=8, memory=140 * MIB), 1),
+        (Limits(affinity=8, memory=188 * MIB), 2),
+        (Limits(affinity=8, memory=256 * MIB), 3),
         (Limits(affinity=8, memory=1024 * MIB), 8),
-        (Limits(affinity=64, tasks=64), 9),
+        (Limits(affinity=64, tasks=64), 8),
         (Limits(affinity=64, tasks=1), 1),
     ],
 )
@@ -213,7 +214,7 @@ def test_as_many_workers_as_fit(found: Limits, workers: int) -> None:
 
 
 def test_more_threads_leave_room_for_fewer_workers() -> None:
-    assert limits.plan(Limits(affinity=64, tasks=64), threads=26).workers == 2
+    assert limits.plan(Limits(affinity=64, tasks=64), threads=16).workers == 2
 
 
 def test_what_is_given_is_above_all_limits() -> None:
@@ -222,11 +223,24 @@ def test_what_is_given_is_above_all_limits() -> None:
 
 
 @pytest.mark.parametrize(
+    ("memory", "given", "spare"),
+    [(None, None, True), (140, None, True), (139, None, False), (188, 2, True), (187, 2, False)],
+)
+def test_there_is_room_for_the_successor_of_a_worker_or_not(
+    memory: int | None, given: int | None, spare: bool
+) -> None:
+    found = Limits(affinity=1, memory=memory and memory * MIB)
+    assert limits.plan(found, threads=4, given=given).spare == spare
+
+
+@pytest.mark.parametrize(
     ("memory", "buffer"), [(None, 16), (1024, 16), (128, 16), (112, 10), (96, 2), (80, 1)]
 )
 def test_what_a_worker_keeps_for_slow_clients_fits_as_well(memory: int | None, buffer: int) -> None:
     found = Limits(affinity=1, memory=memory and memory * MIB)
-    assert limits.plan(found, threads=4).buffer == buffer * MIB
+    chosen = limits.plan(found, threads=4)
+    assert chosen.buffer == buffer * MIB
+    assert chosen.connections == min(10_000, max(1, buffer) * 512) or memory is None or buffer == 16
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ FILE = next(
 
 def settings() -> dict[str, Any]:
     names = runpy.run_path(str(FILE))
-    imported = {"limits", "signal", "socket", "sys", "Path", "SettingsError", "ServerLogger"}
+    imported = {"limits", "os", "signal", "socket", "sys", "Path", "SettingsError", "ServerLogger"}
     imported |= {"plan", "settings", "use_metrics_directory"}
     return {n: v for n, v in names.items() if not n.startswith("_") and n not in imported}
 

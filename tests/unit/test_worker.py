@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import errno
 import os
@@ -17,9 +16,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from gunicorn.config import Config
-from gunicorn.errors import HaltServer
 
-from app.server import hooks, listener, state, supervisor, worker
+from app.server import hooks, listener, state, worker
 from app.server.connection import Connection, Exchange
 from app.server.worker import Worker, capacity
 
@@ -466,111 +464,3 @@ def test_a_plugged_listener_lets_nobody_in() -> None:
         with pytest.raises(TimeoutError):
             socket.create_connection(("127.0.0.1", server.getsockname()[1]), 0.2)
         assert not listener.plug(server)
-
-
-class FakeArbiter:
-    def __init__(self) -> None:
-        self.pid = os.getpid()
-        self.num_workers = 2
-        self.WORKERS: dict[int, Any] = {}
-        self.lines: list[str] = []
-        self.log = types.SimpleNamespace(info=lambda *line: self.lines.append(line[0] % line[1:]))
-        for _ in range(2):
-            self.spawn_worker()
-
-    def spawn_worker(self) -> int:
-        number = len(self.WORKERS)
-        self.WORKERS[number] = types.SimpleNamespace(age=number + 1, slot=number)
-        return number
-
-    def signal(self, number: int, frame: object) -> None:
-        pass
-
-
-@pytest.fixture
-def arbiter(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)}
-    timers: list[float] = []
-    monkeypatch.setattr(signal, "setitimer", lambda _, seconds: timers.append(seconds))
-    monkeypatch.setattr(supervisor, "_supervisor", None)
-    fake: Any = FakeArbiter()
-    fake.timers = timers
-    yield fake
-    for number, handler in before.items():
-        signal.signal(number, handler)
-    state._page[0] = state.SERVING
-    for slot in range(state.SLOTS):
-        state.clear(slot)
-
-
-def test_a_stop_drains_then_ends_and_a_second_signal_waits_for_nothing(
-    arbiter: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    supervisor.take_over(arbiter, 3)
-    arbiter.handle_term()
-    assert state.phase() == state.DRAINING
-    assert arbiter.timers == [3]
-    assert arbiter.lines == ["draining for 3 s"]
-    with pytest.raises(StopIteration):
-        arbiter.handle_alrm()
-    assert state.phase() == state.ENDING
-    assert state.last() == 1  # the youngest
-    killed: list[Any] = []
-    monkeypatch.setattr(os, "kill", lambda *arguments: killed.append(arguments))
-    monkeypatch.setattr(os, "_exit", killed.append)
-    handler: Any = signal.getsignal(signal.SIGINT)
-    handler(signal.SIGINT, None)
-    assert killed == [(0, signal.SIGKILL), (1, signal.SIGKILL), 130]
-    # A worker that has just been forked still has this handler.
-    killed.clear()
-    arbiter.pid = -1
-    handler(signal.SIGINT, None)
-    assert killed == [130]
-
-
-def test_without_a_drain_it_ends_at_once(arbiter: Any) -> None:
-    supervisor.take_over(arbiter, 0)
-    arbiter.WORKERS.clear()
-    with pytest.raises(StopIteration):
-        arbiter.handle_int()
-    assert state.phase() == state.ENDING
-
-
-def test_a_reload_starts_new_ones_first_and_recycling_one_for_who_asks(arbiter: Any) -> None:
-    supervisor.take_over(arbiter, 0)
-    arbiter.handle_winch()
-    assert len(arbiter.WORKERS) == 2
-    state.note(1, state.REPLACE)
-    arbiter.handle_winch()
-    arbiter.handle_winch()
-    assert len(arbiter.WORKERS) == 3
-    assert arbiter.WORKERS[1].age == 0
-    arbiter.handle_hup()
-    assert len(arbiter.WORKERS) == 5
-
-
-def test_workers_that_die_before_their_first_answer_end_it(arbiter: Any) -> None:
-    dead: Any = types.SimpleNamespace(slot=7)
-    supervisor.note_end(dead)  # before there is an arbiter
-    supervisor.take_over(arbiter, 0)
-    for said in (state.ANSWERED, state.LEAVING):
-        for _ in range(10):
-            state.note(7, said)
-            supervisor.note_end(dead)
-    for _ in range(4):
-        supervisor.note_end(dead)
-    state.note(7, state.ANSWERED)
-    supervisor.note_end(dead)
-    for _ in range(4):
-        supervisor.note_end(dead)
-    with pytest.raises(HaltServer, match="5 workers in a row"):
-        supervisor.note_end(dead)
-
-
-def test_slow_crashes_are_no_loop(arbiter: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = collections.Counter(now=0)
-    supervisor.take_over(arbiter, 0)
-    monkeypatch.setattr(time, "monotonic", lambda: float(clock["now"]))
-    for _ in range(20):
-        clock["now"] += 3
-        supervisor.note_end(types.SimpleNamespace(slot=7))  # type: ignore[arg-type]

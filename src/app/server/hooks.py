@@ -74,7 +74,8 @@ def use_metrics_directory(path: Path, workers: int) -> None:
 
 def when_ready(server: Arbiter) -> None:
     """Take over the arbiter's signals, and freeze what the workers are about to share."""
-    supervisor.take_over(cast("supervisor.Arbiter", server), settings().drain_seconds)
+    arbiter = cast("supervisor.Arbiter", server)
+    supervisor.take_over(arbiter, settings().drain_seconds, spare=plan().spare)
 
 
 def pre_fork(server: Arbiter, worker: SlotWorker) -> None:

@@ -39,6 +39,10 @@ TASKS_EACH = 2
 # the least. At 96 MiB of memory 8 MiB had a process killed in each of two tries, 4 in none.
 BUFFER, SMALLEST_BUFFER = 16 * MIB, MIB
 
+# The same of connections, unless WEB_CONNECTIONS says otherwise, and the bytes for one that waits:
+# 10,000 of them took some 20 MB.
+CONNECTIONS, FEWEST_CONNECTIONS, EACH_CONNECTION = 10_000, 512, 2048
+
 MOST = 64  # workers, as WEB_CONCURRENCY allows by hand
 UNLIMITED = 2**60  # bytes; version 1 says "none" by a page's multiple near 2**63
 
@@ -65,6 +69,8 @@ class Plan:
     workers: int
     threads: int  # of each worker
     buffer: int  # bytes that each worker may keep for slow clients
+    connections: int  # of each worker
+    spare: bool  # whether there is room for one worker more, while another is replaced
     limits: Limits
     given: bool  # by WEB_CONCURRENCY, and not chosen here
 
@@ -103,24 +109,30 @@ class Plan:
 def plan(limits: Limits, threads: int, given: int | None = None) -> Plan:
     """Decide on a number of workers with `threads` threads each; `given` is above all limits.
 
-    One for each CPU, since more share the same time and cost memory, and as many as fit. With less
-    than a CPU and a half there is one: two that are throttled in turns serve less than one.
+    One for each CPU, since more share the same time and cost memory, and as many as fit with one
+    more, which is there for a while when a worker is replaced. With less than a CPU and a half
+    there is one: two that are throttled in turns serve less than one.
     """
-    workers = given
-    if workers is None:
-        fit = [math.floor(limits.cpus + 0.5), MOST]
-        if limits.memory is not None:
-            fit.append((limits.memory - SHARED) // EACH)
-        if limits.tasks is not None:
-            fit.append((limits.tasks - TASKS_SHARED) // (threads + TASKS_EACH))
-        workers = max(1, min(fit))
-    buffer = BUFFER
+    room = MOST + 1
+    if limits.memory is not None:
+        room = min(room, (limits.memory - SHARED) // EACH)
+    if limits.tasks is not None:
+        room = min(room, (limits.tasks - TASKS_SHARED) // (threads + TASKS_EACH))
+    workers = given if given is not None else max(1, min(math.floor(limits.cpus + 0.5), room - 1))
+    buffer, connections = BUFFER, CONNECTIONS
     if limits.memory is not None:
         # Half of what is left, for the service has its own use for the other half.
-        spare = ((limits.memory - SHARED) // workers - EACH) // 2
-        buffer = max(SMALLEST_BUFFER, min(BUFFER, spare))
+        spare = max(0, ((limits.memory - SHARED) // workers - EACH) // 2)
+        buffer = max(SMALLEST_BUFFER, min(buffer, spare))
+        connections = max(FEWEST_CONNECTIONS, min(connections, spare // EACH_CONNECTION))
     return Plan(
-        workers=workers, threads=threads, buffer=buffer, limits=limits, given=given is not None
+        workers=workers,
+        threads=threads,
+        buffer=buffer,
+        connections=connections,
+        spare=workers < room,
+        limits=limits,
+        given=given is not None,
     )
 
 

@@ -1,7 +1,7 @@
 """What the arbiter, gunicorn's first process, does otherwise: stop, replace workers, give up.
 
 gunicorn looks its signal handlers up by name on the arbiter, so that a handler set on the object
-comes before the class's. Nothing else of it is changed.
+comes before the class's. The same goes for spawn_worker(). Nothing else of it is changed.
 """
 
 from __future__ import annotations
@@ -33,17 +33,19 @@ if TYPE_CHECKING:
         handle_alrm: Callable[[], None]
         handle_hup: Callable[[], None]
         handle_int: Callable[[], None]
+        handle_quit: Callable[[], None]
         handle_term: Callable[[], None]
+        handle_usr2: Callable[[], None]
         handle_winch: Callable[[], None]
 
         signal: Callable[[int, object], None]
         spawn_worker: Callable[[], int]
 
 
-# So many workers that died in a row, none of which had answered anything, within so many seconds:
-# starting more of them is no service.
+# So many workers that died in a row, none of which had answered anything, not even a probe, within
+# so many seconds: starting more of them is no service.
 CRASHES = 5
-CRASHES_WITHIN = 10.0
+CRASHES_WITHIN = 300.0
 
 _supervisor: Supervisor | None = None
 
@@ -51,18 +53,26 @@ _supervisor: Supervisor | None = None
 class Supervisor:
     """Stop, reload, recycling and the end of a crash loop, for one arbiter."""
 
-    def __init__(self, arbiter: Arbiter, drain_seconds: int) -> None:
-        """Take over the arbiter's signals."""
+    def __init__(self, arbiter: Arbiter, drain_seconds: int, *, spare: bool) -> None:
+        """Take over the arbiter's signals; `spare` is whether there is room for one more worker."""
         self.arbiter = arbiter
         self.drain_seconds = drain_seconds
+        self.spare = spare
+        self.outdated: set[SlotWorker] = set()  # workers that are to be replaced
         self.crashes: collections.deque[float] = collections.deque(maxlen=CRASHES)
+        self._quit, self._spawn = arbiter.handle_quit, arbiter.spawn_worker
+        arbiter.spawn_worker = self.spawn
         arbiter.handle_term = arbiter.handle_int = self.drain
+        arbiter.handle_quit = self.quit
         arbiter.handle_alrm = self.end
         arbiter.handle_hup = self.reload
         arbiter.handle_winch = self.replace
+        arbiter.handle_usr2 = self.refuse
 
     def drain(self) -> None:
         """Go on serving for a while, but say everywhere that this is the end (SIGTERM, SIGINT)."""
+        if state.phase() != state.SERVING:  # two signals that came before the first was looked at
+            self.end_at_once(signal.SIGTERM, None)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.end_at_once)
         state.drain()
@@ -72,6 +82,15 @@ class Supervisor:
         # As a signal, it comes in turn with the others while the arbiter looks after its workers.
         signal.signal(signal.SIGALRM, self.arbiter.signal)
         signal.setitimer(signal.ITIMER_REAL, self.drain_seconds)
+
+    def quit(self) -> None:
+        """End without waiting for requests (SIGQUIT): workers that die now are no crash loop."""
+        state.end(0)
+        self._quit()
+
+    def refuse(self) -> None:
+        """Start no second arbiter (SIGUSR2): its settings would wipe the metrics of this one."""
+        self.arbiter.log.warning("SIGUSR2 is ignored: start a new container instead")
 
     def end(self) -> None:
         """Stop for good.
@@ -94,25 +113,60 @@ class Supervisor:
                 os.kill(pid, signal.SIGKILL)
         os._exit(128 + number)
 
+    def spawn(self) -> int:
+        """Start a worker; if there is no room for it go on without, and let the arbiter try again.
+
+        Returns:
+            Its process id, or 0.
+
+        """
+        try:
+            return self._spawn()
+        except OSError as error:  # fork failed; what goes wrong in the child is told there
+            self.arbiter.log.error("no worker could be started: %s", error)
+            return 0
+
     def reload(self) -> None:
-        """Replace all workers (SIGHUP).
+        """Replace all workers, one after the other (SIGHUP).
 
         gunicorn's own way reads settings again that can't have changed, and is then deaf, also for
-        SIGTERM, until the old workers have ended. They are the oldest, so that the arbiter's loop
-        ends them once there are more than there should be.
+        SIGTERM, until the old workers have ended. And it has twice as many for a while, for which
+        there may be no room. A second signal while this goes on is as good as one.
         """
-        for _ in range(self.arbiter.num_workers):
-            self.arbiter.spawn_worker()
+        if not self.outdated:
+            self.outdated.update(self.arbiter.WORKERS.values())
+        self.step()
 
     def replace(self) -> None:
-        """Give a successor to each worker that asks for one (SIGWINCH, sent by the worker).
+        """Replace each worker that asks for it (SIGWINCH, sent by the worker)."""
+        for worker in self.arbiter.WORKERS.values():
+            if state.says(worker.slot, state.REPLACE):
+                self.outdated.add(worker)
+        self.step()
 
-        It goes on serving until the successor is there, so that recycling costs no capacity.
+    def step(self) -> None:
+        """Replace the next worker, unless one is being replaced.
+
+        It goes on serving until its successor is there, so that this costs no capacity; but where
+        there is no room for both it ends first, and what comes meanwhile waits in the kernel.
         """
-        for worker in list(self.arbiter.WORKERS.values()):
-            if worker.age > 0 and state.says(worker.slot, state.REPLACE):
-                worker.age = 0  # older than all others: the next to be ended
-                self.arbiter.spawn_worker()
+        workers = list(self.arbiter.WORKERS.items())
+        if any(worker.age == 0 for _, worker in workers):
+            return
+        for pid, worker in workers:
+            if worker in self.outdated:
+                if not self.spare:
+                    os.kill(pid, signal.SIGTERM)
+                elif not self.arbiter.spawn_worker():
+                    return
+                worker.age = 0  # older than all others: the next that the arbiter ends
+                return
+
+    def fill(self) -> None:
+        """Start what is missing; the arbiter counts those as well that are on their way out."""
+        serving = sum(worker.age > 0 for worker in self.arbiter.WORKERS.values())
+        for _ in range(self.arbiter.num_workers - serving):
+            self.arbiter.spawn_worker()
 
     def note_end(self, worker: SlotWorker) -> None:
         """Count workers that die without having answered anything.
@@ -132,12 +186,16 @@ class Supervisor:
             if len(self.crashes) == CRASHES and now - self.crashes[0] < CRASHES_WITHIN:
                 state.end(0)
                 raise HaltServer(f"{CRASHES} workers in a row died before their first answer", 1)
+        self.outdated.discard(worker)
+        if state.phase() != state.ENDING:
+            self.fill()
+            self.step()
 
 
-def take_over(arbiter: Arbiter, drain_seconds: int) -> None:
+def take_over(arbiter: Arbiter, drain_seconds: int, *, spare: bool = True) -> None:
     """Supervise the arbiter, which is about to start its first workers."""
     global _supervisor
-    _supervisor = Supervisor(arbiter, drain_seconds)
+    _supervisor = Supervisor(arbiter, drain_seconds, spare=spare)
     # What exists now is never looked at by the garbage collector again, nor written to by it: the
     # workers go on sharing that memory.
     gc.collect()

@@ -134,7 +134,8 @@ class Worker(ThreadWorker):
 
     def init_process(self) -> None:
         """Prepare this process, then run; the base's own would make a pool and a poller."""
-        self.limit = capacity(self.settings.web_connections, self.cfg.threads)
+        wanted = self.settings.web_connections or plan().connections
+        self.limit = capacity(wanted, self.cfg.threads)
         self.epoll = select.epoll()
         self.wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         super(ThreadWorker, self).init_process()
