@@ -158,10 +158,12 @@ COPY gunicorn.conf.py .flaskenv app/
 RUN python3 -B -m compileall -qf -s /project -p / -x 'migrations|__main__|gunicorn' \
         --invalidation-mode unchecked-hash /project
 # The server's part, which hardly ever changes, becomes the layer before: a code change that is
-# pushed, and pulled, is the smaller for it.
+# pushed, and pulled, is the smaller for it. The modes are set, for a checkout's depend on its
+# user's umask.
 RUN app=opt/venv/lib/python3.13/site-packages/app \
     && mkdir -p "/server/$app" \
     && mv "$app/server" "/server/$app" \
+    && chmod -R u=rwX,go=rX . /server \
     && find . /server -exec touch --no-dereference --date=@0 {} +
 
 
@@ -223,8 +225,8 @@ RUN --mount=type=bind,source=requirements/test.txt,target=test.txt \
 
 FROM runtime AS test
 COPY --from=test-tools /tools /tools
-COPY pyproject.toml gunicorn.conf.py ./
-COPY tests/unit tests/unit
+COPY --chmod=644 pyproject.toml gunicorn.conf.py ./
+COPY --chmod=755 tests/unit tests/unit
 # Development, as on a desk: the tests set what they need themselves.
 ENV APP_ENV=development COVERAGE_FILE=/tmp/coverage PYTHONPATH=/tools
 CMD ["python3", "-m", "pytest", "-p", "no:cacheprovider", "tests/unit"]
@@ -242,7 +244,7 @@ RUN --mount=type=bind,source=requirements/debug.txt,target=debug.txt \
 FROM runtime AS dev
 # Among the dependencies, where the reloader does not look for edits.
 COPY --from=dev-tools /tools /opt/venv/lib/python3.13/site-packages
-COPY deploy/dev/serve.py ./
+COPY --chmod=644 deploy/dev/serve.py ./
 # The sources are mounted at /src, and go before the installed package; their bytecode, which a
 # read-only root has no place for, is kept in memory. The last silences debugpy about Python's own
 # frozen modules.

@@ -8,11 +8,9 @@ SHELL := /bin/bash
 # The image's name, by default the project's own. `contract` builds that one, but takes one that
 # you name yourself as it is: here, or pulled.
 IMAGE ?= $(shell sed -n '0,/^name = "/s/^name = "\([^"]*\)".*/\1/p' pyproject.toml)
-# The port on this machine at which `make up` publishes the service.
-PORT ?= 8080
 # Any Python from 3.11 on runs the scripts and the tests.
 PYTHON ?= python3
-export IMAGE PORT
+export IMAGE
 
 NAMED := $(filter command environment,$(firstword $(origin IMAGE)))
 BIN := .venv/bin
@@ -30,10 +28,10 @@ up: python ## Build and start the stack, wait until it is healthy, show where it
 	@$(PYTHON) scripts/stack.py up
 
 down: ## Stop the stack; the data is kept
-	@docker compose down --remove-orphans
+	@docker compose down
 
 logs: ## Show what the stack prints; in a terminal, as it comes
-	@docker compose logs $$(if [[ -t 1 ]]; then echo --follow; fi)
+	@docker compose --ansi never logs $$(if [[ -t 1 ]]; then echo --follow; fi)
 
 dev: python ## Run the stack for development: an edit in src/ is served at once; Ctrl-C stops it
 	@$(PYTHON) scripts/dev.py

@@ -16,6 +16,17 @@ from common import die, entry, say
 from stack import COMPOSE, agreed, compose, fail
 
 IN_DATABASE = (*COMPOSE, "exec", "--no-TTY", "db")
+# All of it, or nothing: without the COMMIT, which a failure leaves out, nothing happens. The schema
+# goes as a whole, for pg_restore's --clean leaves tables that the backup does not know, and the
+# next migration stumbles over them. It is made anew as initdb makes it.
+RESTORE = """
+set -euo pipefail
+{
+    echo "BEGIN; DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner;"
+    echo "GRANT USAGE ON SCHEMA public TO PUBLIC;"
+    pg_restore --file=- && echo "COMMIT;"
+} | psql --username=app --dbname=app --quiet --set=ON_ERROR_STOP=1 --output=/dev/null
+"""
 HEADER = b"PGDMP"  # of pg_dump's custom format
 
 
@@ -32,14 +43,18 @@ def backup(file: Path) -> None:
     if not file.parent.is_dir():
         die(f"{file.parent} is no directory")
     command = (*IN_DATABASE, "pg_dump", "--username=app", "--format=custom", "app")
-    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.") as part:
-        done = subprocess.run(command, stdout=part, stderr=subprocess.PIPE, check=False)
-        if done.returncode != 0:
-            die(f"pg_dump failed: {done.stderr.decode(errors='replace').strip()}")
-        part.flush()
-        os.fsync(part.fileno())
-        # The data is nobody else's business: the file has mode 600, as all temporary files.
-        file.hardlink_to(part.name)
+    # The data is nobody else's business: a temporary file's mode is 600, and renaming keeps it.
+    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=".backup-")
+    part = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            done = subprocess.run(command, stdout=stream, stderr=subprocess.PIPE, check=False)
+            if done.returncode != 0:
+                die(f"pg_dump failed: {done.stderr.decode(errors='replace').strip()}")
+            os.fsync(stream.fileno())
+        part.rename(file)
+    finally:
+        part.unlink(missing_ok=True)
     say(f"saved the database to {file} ({file.stat().st_size} bytes)")
 
 
@@ -53,21 +68,16 @@ def restore(file: Path) -> None:
         die(f"{file}: {error.strerror}")
     if not agreed(f"Replace all that is in the database by {file}?"):
         die("nothing was changed")
-    restoring = ("pg_restore", "--username=app", "--dbname=app", "--single-transaction")
     with file.open("rb") as dump:
-        done = subprocess.run(
-            [*IN_DATABASE, *restoring, "--clean", "--if-exists", "--exit-on-error"],
-            stdin=dump,
-            capture_output=True,
-            check=False,
-        )
+        command = (*IN_DATABASE, "bash", "-c", RESTORE)
+        done = subprocess.run(command, stdin=dump, capture_output=True, check=False)
     if done.returncode != 0:
         reason = done.stderr.decode(errors="replace").strip()
         die(f"nothing was changed, for pg_restore failed: {reason}")
     # A backup may be older than the service.
     migrated = compose("run", "--rm", "--no-deps", "migrate")
     if migrated.returncode != 0:
-        fail("the database is restored, but its migration failed", migrated, "migrate")
+        fail("the database is restored, but its migration failed", migrated)
     say(f"restored the database from {file}")
 
 

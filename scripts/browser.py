@@ -57,7 +57,7 @@ def chromium() -> Iterator[Browser]:
 
 def main() -> None:
     """Take the picture."""
-    address = f"http://localhost:{os.environ.get('PORT', '8080')}/"
+    address = f"http://localhost:{os.environ.get('PORT') or 8080}/"
     with chromium() as browser:
         page = browser.new_page(viewport={"width": 820, "height": 600})
         try:

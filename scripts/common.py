@@ -39,8 +39,8 @@ def entry() -> Iterator[None]:
         raise SystemExit(130) from None
     except FileNotFoundError as error:
         die(f"{error.filename} is missing")
-    except PermissionError as error:
-        die(f"{error.filename}: not permitted to this user; who owns it?")
+    except OSError as error:
+        die(f"{error.filename or 'input or output'}: {error.strerror}")
 
 
 NOT_INSTALLED = 127  # a shell's status for a command that it does not find

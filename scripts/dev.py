@@ -1,7 +1,8 @@
 """Run the stack for development, in the foreground, until Ctrl-C.
 
-The sources are mounted into the container, where flask's reloader sees an edit. What the image is
-made of is watched here: when it changes, the image is built again and its container replaced.
+The sources are mounted into the container, where werkzeug's reloader sees an edit. What the image
+is made of is watched here, and so are migrations: when they change, the image is built again, the
+database migrated, and the container replaced if its image is another one.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
+import engine
 import image
 import stack
 import stand_ins
@@ -21,12 +23,17 @@ from common import ROOT, die, entry, say
 if TYPE_CHECKING:
     from types import FrameType
 
-WATCHED = ("Dockerfile", "pyproject.toml", "requirements/runtime.txt", "requirements/debug.txt")
+WATCHED = (
+    *("Dockerfile", "pyproject.toml", ".flaskenv", "gunicorn.conf.py", "deploy/dev/serve.py"),
+    *("requirements/build.txt", "requirements/runtime.txt", "requirements/debug.txt"),
+)
 
 
 def versions() -> dict[str, int]:
     """When each watched file was last written; 0 while an editor is replacing it."""
     files = [ROOT / name for name in WATCHED]
+    # Migrations are not what the reloader is for: they run before the service starts.
+    files += (ROOT / "src/app/migrations/versions").glob("*.py")
     return {file.name: file.stat().st_mtime_ns if file.exists() else 0 for file in files}
 
 
@@ -34,7 +41,7 @@ def configure() -> None:
     """Have compose read the override, and keep a project of its own: other data, other networks."""
     os.environ["DEV_IMAGE"] = image.name("dev")
     os.environ["COMPOSE_PROJECT_NAME"] = stack.projects()[1]
-    files = ["compose.yaml", *([stand_ins.TARGET] if stand_ins.LINK.exists() else [])]
+    files = ["compose.yaml", *([stand_ins.LINK.name] if stand_ins.LINK.exists() else [])]
     os.environ["COMPOSE_FILE"] = os.pathsep.join([*files, "deploy/dev/compose.yaml"])
 
 
@@ -45,7 +52,7 @@ def start() -> None:
     if done.returncode != 0:
         if any(word in done.stderr for word in ("already allocated", "address already in use")):
             die("PORT or DEBUG_PORT is in use on this machine: make dev PORT=8081 DEBUG_PORT=5679")
-        stack.fail("the stack did not become healthy", done)
+        stack.fail("the stack did not become healthy", done, *stack.unhealthy())
 
 
 def stopped(_signal: int, _frame: FrameType | None) -> None:
@@ -55,7 +62,8 @@ def stopped(_signal: int, _frame: FrameType | None) -> None:
 
 def main() -> None:
     """Run for as long as nobody says stop."""
-    signal.signal(signal.SIGTERM, stopped)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stopped)
     with (ROOT / stand_ins.TARGET).open() as lock:
         # Two would share containers, and the first to end would take them from the other.
         try:
@@ -68,7 +76,8 @@ def main() -> None:
 def serve() -> None:
     """Start, show what the service prints, follow changes; stop in the end."""
     address = f"http://localhost:{stack.port()}/"
-    image.build("runtime")
+    engine.main()
+    stack.check_modes()
     stand_ins.put_in_place()
     stack.make_secrets()
     configure()

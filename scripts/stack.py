@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import image
 import stand_ins
@@ -19,7 +20,7 @@ from common import ROOT, capture, die, entry, output, say
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMPOSE = ("docker", "compose", "--project-directory", str(ROOT))
+COMPOSE = ("docker", "compose", "--ansi=never", "--project-directory", str(ROOT))
 SECRETS = ("db_password", "api_token")
 FOLDER = ROOT / "secrets"
 
@@ -29,20 +30,26 @@ def compose(*arguments: str) -> subprocess.CompletedProcess[str]:
     return capture(*COMPOSE, *arguments)
 
 
+def config() -> dict[str, Any]:
+    """The stack as compose understands it, with what .env and the environment say."""
+    done = compose("config", "--format", "json")
+    if done.returncode != 0:
+        die(f"compose.yaml: {done.stderr.strip()}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
 def port() -> int:
-    """The host's port to publish, from $PORT."""
+    """The host's port to publish, from $PORT or .env."""
     given = os.environ.get("PORT", "")
-    if not given.isdecimal() or not 1 <= int(given) <= 65535:
+    if given and not (given.isdecimal() and 1 <= int(given) <= 65535):
         die(f"PORT={given}: expected a whole number from 1 to 65535")
-    return int(given)
+    return int(given or config()["services"]["gateway"]["ports"][0]["published"])
 
 
 def projects() -> tuple[str, str]:
     """Compose's names for the stack, by default the folder's, and for that of `make dev`."""
-    done = compose("config", "--format", "json")
-    if done.returncode != 0:
-        die(f"compose.yaml: {done.stderr.strip()}")
-    name: str = json.loads(done.stdout)["name"]
+    name: str = config()["name"]
     return name, f"{name}-dev"
 
 
@@ -63,34 +70,51 @@ def make_secrets() -> None:
     for name in SECRETS:
         file = FOLDER / name
         shown = f"secrets/{name}"
-        if not file.exists():
+        if not file.exists() and not file.is_symlink():
             if name == "db_password" and databases():
                 die(
                     f"{shown} is missing, but there is a database with a password already: put the"
                     " file back, or choose a new password (docs/stack.md tells how)"
                 )
-            # The mode is the file's from its first moment on.
-            descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+            descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o444)
             with os.fdopen(descriptor, "w") as stream:
-                os.fchmod(stream.fileno(), 0o444)
+                os.fchmod(stream.fileno(), 0o444)  # whatever the umask took away
                 stream.write(secrets.token_urlsafe(32) + "\n")
             say(f"made {shown}")
+        elif not file.is_file():
+            die(f"{shown} is no file; move it away to have one made")
         elif file.stat().st_mode & 0o444 != 0o444:
             die(f"{shown} can't be read by the containers' users; chmod 444 {shown}")
         elif file.stat().st_size == 0:
             die(f"{shown} is empty; delete it to have one made")
 
 
+def check_modes() -> None:
+    """See that the gateway's user can read what is mounted into it; a strict umask forbids that."""
+    for file in (ROOT / "deploy/gateway").rglob("*"):
+        needed = 0o555 if file.is_dir() else 0o444
+        if file.stat().st_mode & needed != needed:
+            die(f"{file.relative_to(ROOT)} can't be read by all: chmod -R a+rX deploy src")
+
+
 def prepare() -> None:
-    """Have everything at hand that compose needs: engine, images, secrets."""
-    image.build("runtime")
+    """Have everything at hand that compose needs: engine, images, secrets.
+
+    An image that $IMAGE_AS_IS=1 promises to be there is not built: it is the very one to be tried.
+    """
+    check_modes()
+    if os.environ.get("IMAGE_AS_IS") == "1":
+        image.find()
+    else:
+        image.build("runtime")
     stand_ins.put_in_place()
     make_secrets()
 
 
-def fail(what: str, done: subprocess.CompletedProcess[str], *services: str) -> None:
+def fail(what: str, done: subprocess.CompletedProcess[str], *services: str) -> NoReturn:
     """End with what compose says, and with the last that the services said."""
-    subprocess.run([*COMPOSE, "logs", "--no-color", "--tail=8", *services], check=False)
+    if services:
+        subprocess.run([*COMPOSE, "logs", "--no-color", "--tail=8", *services], check=False)
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     die(f"{what}: {lines[-1].strip() if lines else 'no reason given'}")
 
@@ -109,31 +133,47 @@ def ask(address: str) -> str:
 
 def up() -> None:
     """Start what does not run, in order, and wait until all is healthy."""
-    address = f"http://localhost:{port()}/"
+    if os.environ.get("PORT"):
+        port()  # what is wrong with it had better be said before the build
     prepare()
+    address = f"http://localhost:{port()}/"
     say("starting the stack and waiting until it is healthy ...")
     # As many replicas as there are: compose would go back to one.
     count = max(1, len(replicas()))
-    options = ("--detach", "--no-build", "--remove-orphans", "--wait", "--scale", f"app={count}")
-    done = compose("up", *options)
+    done = compose("up", "--detach", "--no-build", "--wait", "--scale", f"app={count}")
     if done.returncode != 0:
         if any(word in done.stderr for word in ("already allocated", "address already in use")):
             die(f"port {port()} is in use on this machine; choose another: make up PORT=8081")
-        fail("the stack did not become healthy", done)
+        fail("the stack did not become healthy", done, *unhealthy())
     print(f"GET {address}api/\n{ask(f'{address}api/')}")
     print(f"The page is at {address}")
     say("`make logs` shows what it prints, `make down` stops it and keeps the data")
 
 
-def replicas() -> list[str]:
-    """The ids of the service's running containers, the oldest first."""
-    listed = output(*COMPOSE, "ps", "--all", "--format", "json", "app") or ""
+def containers(*services: str) -> list[dict[str, Any]]:
+    """The stack's containers as compose lists them; not those of `docker compose run`."""
+    listed = output(*COMPOSE, "ps", "--all", "--format", "json", *services) or ""
     # One object a line; older versions of compose print one list.
     found: list[dict[str, Any]] = []
     for line in listed.splitlines():
         parsed = json.loads(line)
         found += parsed if isinstance(parsed, list) else [parsed]
-    numbered = sorted(found, key=lambda each: int(each["Name"].rpartition("-")[2]))
+    return [each for each in found if re.fullmatch(r".*-\d+", each["Name"])]
+
+
+def unhealthy() -> list[str]:
+    """The services that do not run as they should; all, if that can't be told."""
+    well = ("healthy", "")
+    return [
+        each["Service"]
+        for each in containers()
+        if each["Health"] not in well or (each["State"] != "running" and each["ExitCode"] != 0)
+    ]
+
+
+def replicas() -> list[str]:
+    """The ids of the service's containers, the oldest first."""
+    numbered = sorted(containers("app"), key=lambda each: int(each["Name"].rpartition("-")[2]))
     return [each["ID"] for each in numbered]
 
 
@@ -152,22 +192,27 @@ def rollout() -> None:
     say("migrating the database ...")
     migrated = compose("run", "--rm", "--no-deps", "migrate")
     if migrated.returncode != 0:
-        fail("the migration failed, and nothing was replaced", migrated, "migrate")
+        fail("the migration failed, and nothing was replaced", migrated)
     for number, container in enumerate(old, 1):
         say(f"replacing replica {number} of {len(old)} ...")
         before = set(replicas())
-        started = scale(len(before) + 1)
-        new = set(replicas()) - before
-        if started.returncode != 0 or not new:
-            for failed in new:
-                subprocess.run(["docker", "logs", "--tail=8", failed], check=False)
-                capture("docker", "rm", "--force", failed)
+        ready = False
+        try:
+            ready = scale(len(before) + 1).returncode == 0
+        finally:  # an interruption included: who is not healthy must not stay
+            new = set(replicas()) - before
+            if not ready:
+                for failed in new:
+                    subprocess.run(["docker", "logs", "--tail=8", failed], check=False)
+                    capture("docker", "rm", "--force", "--volumes", failed)
+        if not ready:
             die(
                 f"the new replica did not become healthy (its last lines are above) and was"
                 f" removed; {number - 1} of {len(old)} replicas are new, all others still serve"
             )
         # The grace period is the container's own.
-        if output("docker", "stop", container) is None or output("docker", "rm", container) is None:
+        stopped = output("docker", "stop", container)
+        if stopped is None or output("docker", "rm", "--volumes", container) is None:
             die(f"the replica {container} could not be stopped; all its successors serve")
     say(f"replaced {len(old)} of {len(old)}")
 
@@ -186,13 +231,18 @@ def agreed(question: str) -> bool:
 def clean() -> None:
     """Remove the stack's containers and networks; its data only if somebody says so."""
     for project in projects():
-        compose("--project-name", project, "down", "--remove-orphans")
+        done = compose("--project-name", project, "down")
+        if done.returncode != 0:
+            fail(f"the stack {project} could not be removed", done)
     for volume in databases():
-        if agreed(f"Delete the database in the volume {volume} for good?"):
-            output("docker", "volume", "rm", volume)
-            say(f"deleted {volume}")
-        else:
+        if not agreed(f"Delete the database in the volume {volume} for good?"):
             say(f"kept {volume}")
+            continue
+        removed = capture("docker", "volume", "rm", volume)
+        if removed.returncode != 0:
+            fail(f"{volume} was not deleted", removed)
+        say(f"deleted {volume}")
+    say("secrets/ is kept: delete it yourself")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

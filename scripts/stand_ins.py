@@ -32,23 +32,30 @@ def stand_in(service: str) -> str:
     return f"drydock-stand-in-{NAMES[service]}"
 
 
-def image(service: str) -> str:
-    """The official image, if the engine has it or can pull it; else a stand-in, built here."""
-    if base.is_at_hand(official(service)):
-        return official(service)
+def build(service: str) -> None:
+    """Build the stand-in for the service's official image."""
     name = stand_in(service)
     file = FOLDER / f"{NAMES[service]}.Dockerfile"
     # Always, for the cache makes it cheap: an edit in its folder counts. Without provenance, which
     # has the time in it: the image would be another one each time, and its container replaced.
     command = ["docker", "build", "--provenance=false", "--tag", name, "--file", str(file)]
     step(f"building {name}", [*command, *base.build_options(), str(FOLDER)])
-    return name
+
+
+def image(service: str) -> str:
+    """The official image, if the engine has it or can pull it; else a stand-in, built here."""
+    if base.is_at_hand(official(service)):
+        return official(service)
+    build(service)
+    return stand_in(service)
 
 
 def put_in_place() -> None:
     """Have compose use the stand-ins if, and only if, the official images can't be had."""
-    images = {service: image(service) for service in NAMES}
-    wanted = any(name == stand_in(service) for service, name in images.items())
+    wanted = not all(base.is_at_hand(official(service)) for service in NAMES)
+    if wanted:  # all of them, for the one file names all
+        for service in NAMES:
+            build(service)
     ours = LINK.is_symlink() and str(LINK.readlink()) == TARGET
     if wanted and not ours:
         if LINK.exists() or LINK.is_symlink():

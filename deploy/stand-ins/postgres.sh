@@ -3,9 +3,11 @@
 set -euo pipefail
 
 if [[ $1 == postgres && ! -s $PGDATA/PG_VERSION ]]; then
-    password=${POSTGRES_PASSWORD:-$(<"${POSTGRES_PASSWORD_FILE:?neither it nor POSTGRES_PASSWORD is set}")}
     user=${POSTGRES_USER:-postgres}
-    initdb --username="$user" --pwfile=<(echo "$password") --auth=trust --encoding=UTF8
+    read -ra arguments <<< "${POSTGRES_INITDB_ARGS:-}"
+    # What is given comes last, and so before what is usual.
+    initdb --username="$user" --pwfile=<(echo "${POSTGRES_PASSWORD:?is not set}") \
+        --auth=trust --encoding=UTF8 "${arguments[@]}"
     echo "host all all all scram-sha-256" >> "$PGDATA/pg_hba.conf"
     echo "listen_addresses = '*'" >> "$PGDATA/postgresql.conf"
     # On its socket alone: the database is not there yet.

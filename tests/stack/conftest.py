@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from checkouts import copy
-from containers import free_port, unique
+from containers import free_port, inspect, unique
 from stacks import Stack, remove
 
 if TYPE_CHECKING:
@@ -23,17 +23,21 @@ def stack(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stac
             "COMPOSE_PROJECT_NAME": unique("stack"),
             "PORT": str(free_port()),
             "IMAGE": image,
+            # The very image that is to be proved, and not one built of a copy.
+            "IMAGE_AS_IS": "1",
             # These tests' load all comes from one address.
             "GATEWAY_RATE": "100000",
             "GATEWAY_BURST": "1000",
         },
     )
+    built = inspect(image)["Id"]
     try:
         up = found.make("up")
         assert up.returncode == 0, up.stderr
         assert f"The page is at http://localhost:{found.variables['PORT']}/" in up.stdout
         assert "200 {" in up.stdout
         yield found
+        assert inspect(image)["Id"] == built
     finally:
         remove(found.project)
         remove(f"{found.project}-dev")

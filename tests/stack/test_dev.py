@@ -16,7 +16,7 @@ import pytest
 import urllib3
 
 from checkouts import copy, environment
-from containers import eventually, free_port, unique
+from containers import docker, eventually, free_port, unique
 from stacks import Stack, remove
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ def dev(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-        remove(project)
         remove(f"{project}-dev")
+        docker("image", "rm", "--force", f"{image}-dev", check=False)
 
 
 def replace(file: Path, old: str, new: str) -> None:

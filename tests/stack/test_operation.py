@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 def small(tmp_path: Path, image: str) -> Iterator[Stack]:
     """Another stack, not started, for what the shared one would not survive."""
     variables = {"COMPOSE_PROJECT_NAME": unique("stack"), "PORT": str(free_port()), "IMAGE": image}
+    variables["IMAGE_AS_IS"] = "1"
     found = Stack(copy(tmp_path / "checkout"), variables)
     yield found
     remove(found.project)
@@ -80,9 +80,10 @@ def test_a_backup_brings_back_what_was_deleted_and_nothing_else(
     assert "exists already" in again.stderr
 
     stack.add("after the backup")
-    (stack_id,) = stack.containers("db")
-    sql = ("psql", "--username=app", "--command", "DELETE FROM blogs WHERE title = 'in the backup'")
-    docker("exec", stack_id, *sql)
+    (db,) = stack.containers("db")
+    sql = ("exec", db, "psql", "--username=app", "--quiet", "--tuples-only", "--command")
+    docker(*sql, "CREATE TABLE of_a_later_release (id integer)")
+    docker(*sql, "DELETE FROM blogs WHERE title = 'in the backup'")
     assert "in the backup" not in stack.titles()
 
     refused = stack.make("restore", f"FILE={dump}")
@@ -93,6 +94,13 @@ def test_a_backup_brings_back_what_was_deleted_and_nothing_else(
     assert "in the backup" in stack.titles()
     assert "after the backup" not in stack.titles()
     assert stack.add("after the restore").status == 201
+    # Which the next migration would stumble over.
+    assert docker(*sql, "SELECT to_regclass('of_a_later_release')").stdout.strip() == ""
+    # What is restored can be backed up and restored again.
+    second = tmp_path / "second.dump"
+    assert stack.make("backup", f"FILE={second}").returncode == 0
+    assert stack.make("restore", f"FILE={second}", "YES=1").returncode == 0
+    assert "after the restore" in stack.titles()
 
 
 @pytest.mark.parametrize(
@@ -161,11 +169,36 @@ def test_clean_keeps_the_data_unless_told_otherwise(small: Stack) -> None:
         assert (volume in docker("volume", "ls", "--quiet").stdout.split()) == exists
 
 
-def test_nothing_else_on_the_engine_is_touched(stack: Stack) -> None:
-    """Whatever the stack made is labelled as its own."""
-    own = f"label=com.docker.compose.project={stack.project}"
-    for listing in (("volume", "ls"), ("network", "ls"), ("ps", "--all")):
-        names = docker(*listing, "--format", "json", "--filter", own).stdout.splitlines()
-        for line in names:
-            found = json.loads(line)
-            assert stack.project in (found.get("Name") or found["Names"])
+def test_nobody_else_s_containers_are_touched(stack: Stack) -> None:
+    """Not even those of another project that happens to have this one's name."""
+    name = unique("foreign")
+    labels = {"project": stack.project, "service": "other", "oneoff": "False"}
+    options = [f"--label=com.docker.compose.{key}={value}" for key, value in labels.items()]
+    docker("run", "--detach", "--name", name, *options, stack.variables["IMAGE"])
+    try:
+        assert stack.make("up").returncode == 0
+        assert inspect(name)["State"]["Running"]
+    finally:
+        docker("rm", "--force", "--volumes", name)
+
+
+def test_no_container_leaves_a_volume_behind(stack: Stack) -> None:
+    for service in ("db", "migrate", "app", "gateway"):
+        (container,) = stack.compose("ps", "--all", "--quiet", service).split()
+        mounts = inspect(container)["Mounts"]
+        volumes = [mount["Name"] for mount in mounts if mount["Type"] == "volume"]
+        assert volumes == ([f"{stack.project}_db"] if service == "db" else [])
+
+
+def test_the_port_may_come_from_the_settings_file(small: Stack) -> None:
+    port = small.variables.pop("PORT")
+    (small.checkout / ".env").write_text(f"PORT={port}\n")
+    done = subprocess.run(
+        [sys.executable, "-c", "import stack; print(stack.port())"],
+        cwd=small.checkout / "scripts",
+        env=environment(**small.variables),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == port

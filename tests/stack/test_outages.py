@@ -18,13 +18,8 @@ PATIENCE = 26  # seconds
 
 
 def kill(stack: Stack, container: str) -> None:
-    """Kill the container's first process from outside, so that Docker starts it anew.
-
-    From a container that sees this machine's processes, for one needs to be root for it.
-    """
-    code = f"import os; os.kill({inspect(container)['State']['Pid']}, 9)"
-    outside = ("--pid=host", "--user=0", "--network=none")
-    docker("run", "--rm", *outside, stack.variables["IMAGE"], "python3", "-c", code)
+    """Kill the container's first process from outside, so that Docker starts it anew."""
+    stack.outside(f"import os; os.kill({inspect(container)['State']['Pid']}, 9)")
 
 
 def test_without_its_database_it_says_so_and_recovers_by_itself(
@@ -97,14 +92,16 @@ def test_a_rollout_of_three_replicas_costs_no_request(stack: Stack) -> None:
 def test_a_rollout_of_what_does_not_start_leaves_the_old_replicas(stack: Stack) -> None:
     before = set(stack.containers("app"))
     settings = stack.checkout / ".env"
-    settings.write_text("WEB_THREADS=none\n")
+    # Of no interest to the migration, which comes first.
+    settings.write_text("GUNICORN_CMD_ARGS=--bind=nowhere.invalid:1\n")
     try:
         with Load(stack.address, "/api/blogs", clients=4) as load:
             rollout = stack.make("rollout")
     finally:
         settings.unlink()
     assert rollout.returncode != 0
-    assert "WEB_THREADS='none'" in rollout.stdout + rollout.stderr
+    assert "the new replica did not become healthy" in rollout.stderr
+    assert "nowhere.invalid" in rollout.stdout + rollout.stderr
     assert set(stack.containers("app")) == before
     assert not load.failures(), load.failures()[:3]
 
@@ -114,3 +111,17 @@ def test_up_keeps_the_replicas_that_there_are(stack: Stack) -> None:
     assert stack.make("up").returncode == 0
     assert len(stack.containers("app")) == 2
     stack.scale(1)
+
+
+def test_a_rollout_whose_migration_fails_replaces_nothing(stack: Stack) -> None:
+    before = set(stack.containers("app"))
+    settings = stack.checkout / ".env"
+    settings.write_text("WEB_THREADS=none\n")
+    try:
+        rollout = stack.make("rollout")
+    finally:
+        settings.unlink()
+    assert rollout.returncode != 0
+    assert "the migration failed, and nothing was replaced" in rollout.stderr
+    assert "WEB_THREADS='none'" in rollout.stderr
+    assert set(stack.containers("app")) == before

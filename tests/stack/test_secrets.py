@@ -6,7 +6,6 @@ import json
 import os
 import stat
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -66,10 +65,11 @@ def test_no_secret_is_in_what_the_engine_knows_or_the_container_says(
         inspected = docker("inspect", container).stdout
         image = json.loads(inspected)[0]["Image"]
         logs = docker("logs", container)
-        # The environment of the first process, as root on this machine sees it.
         pid = json.loads(inspected)[0]["State"]["Pid"]
-        seen = pid and os.geteuid() == 0
-        environment = Path(f"/proc/{pid}/environ").read_text() if seen else ""
+        show = f"print(open('/proc/{pid}/environ').read())"
+        environment = stack.outside(show) if pid else ""
+        # (nginx writes its title over its environment.)
+        assert service == "gateway" or not pid or "PATH=" in environment
         history = docker("history", "--no-trunc", image).stdout
         places = (inspected, logs.stdout, logs.stderr, environment, history)
         for value in values(stack):
