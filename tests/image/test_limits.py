@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import urllib3
 
-from containers import Container, eventually, inspect
+from containers import Container, docker, eventually, inspect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,6 +118,21 @@ def test_what_was_chosen_fits_into_the_memory_under_load(run: Run, memory: int, 
     assert container.python(KILLS).strip() == "0"
     assert not inspect(container.name)["State"]["OOMKilled"]
     assert booted(container) == int(line[1])
+
+
+@pytest.mark.parametrize("memory", [96, 140])
+def test_replacing_a_worker_fits_into_the_memory_as_well(run: Run, memory: int) -> None:
+    """By recycling and by a signal; at 96 MiB the old one ends first."""
+    options = ("--memory", f"{memory}m", "-e", "API_TOKEN=t", "-e", "WEB_MAX_REQUESTS=400")
+    container = run(*options).wait_until_healthy()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(load, container, 6)
+        time.sleep(3)
+        docker("kill", "--signal", "SIGHUP", container.name)
+        statuses = loading.result()
+    assert {200, 201, 422} <= set(statuses) <= {200, 201, 422, 503}
+    assert booted(container) > 2
+    assert container.python(KILLS).strip() == "0"
 
 
 def test_pinned_workers_keep_to_a_core_each(run: Run) -> None:

@@ -234,7 +234,7 @@ def test_there_is_room_for_the_successor_of_a_worker_or_not(
 
 
 @pytest.mark.parametrize(
-    ("memory", "buffer"), [(None, 16), (1024, 16), (128, 16), (112, 10), (96, 2), (80, 1)]
+    ("memory", "buffer"), [(None, 16), (1024, 16), (128, 16), (140, 1), (112, 10), (96, 2), (80, 1)]
 )
 def test_what_a_worker_keeps_for_slow_clients_fits_as_well(memory: int | None, buffer: int) -> None:
     found = Limits(affinity=1, memory=memory and memory * MIB)

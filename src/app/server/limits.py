@@ -119,10 +119,11 @@ def plan(limits: Limits, threads: int, given: int | None = None) -> Plan:
     if limits.tasks is not None:
         room = min(room, (limits.tasks - TASKS_SHARED) // (threads + TASKS_EACH))
     workers = given if given is not None else max(1, min(math.floor(limits.cpus + 0.5), room - 1))
+    most = workers + (workers < room)
     buffer, connections = BUFFER, CONNECTIONS
     if limits.memory is not None:
         # Half of what is left, for the service has its own use for the other half.
-        spare = max(0, ((limits.memory - SHARED) // workers - EACH) // 2)
+        spare = max(0, ((limits.memory - SHARED) // most - EACH) // 2)
         buffer = max(SMALLEST_BUFFER, min(buffer, spare))
         connections = max(FEWEST_CONNECTIONS, min(connections, spare // EACH_CONNECTION))
     return Plan(
@@ -130,7 +131,7 @@ def plan(limits: Limits, threads: int, given: int | None = None) -> Plan:
         threads=threads,
         buffer=buffer,
         connections=connections,
-        spare=workers < room,
+        spare=most > workers,
         limits=limits,
         given=given is not None,
     )

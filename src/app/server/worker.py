@@ -139,6 +139,10 @@ class Worker(ThreadWorker):
         self.epoll = select.epoll()
         self.wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         super(ThreadWorker, self).init_process()
+        self.log.info("Worker exiting (pid: %s)", self.pid)
+        # Not by the interpreter's own end, which takes all objects apart, and for that copies
+        # the memory that is shared with the arbiter: at a low limit the kernel killed it there.
+        os._exit(0)
 
     def init_signals(self) -> None:
         """Leave SIGINT to the arbiter: a terminal sends it to every process of the group."""
