@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import resource
 import socket
 import threading
 import time
@@ -10,16 +12,42 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from containers import docker
+from containers import docker, eventually, unique
 from traffic import Load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from stacks import Stack
 
 SLOW = 300  # connections
 ROUNDS = 3
+PROBLEM = "application/problem+json"
+
+# Stands in for the service: answers with the fields that it got, and redirects where it is told to.
+ECHO = """
+import http.server, json
+class Echo(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        where = self.headers.get("X-Redirect-To")
+        self.send_response(302 if where else 200)
+        if where:
+            self.send_header("Location", where)
+        self.end_headers()
+        self.wfile.write(json.dumps(self.headers.items()).encode())
+http.server.ThreadingHTTPServer(("", 5000), Echo).serve_forever()
+"""
+
+# What proxies and frameworks are known to use, and would believe of a client.
+FORGED = (
+    *("Forwarded", "Proxy", "Remote-User", "Remote-Email", "Remote-Groups", "True-Client-IP"),
+    *("X-Auth-Request-User", "X-Auth-Request-Email", "X-Client-IP", "X-Cluster-Client-IP"),
+    *("X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Server", "X-Forwarded-User"),
+    *("X-Forwarded-Email", "X-Forwarded-Groups", "X-Forwarded-Ssl", "X-Forwarded-Scheme"),
+    *("X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-Access-Token", "X-Original-URL"),
+    *("X-Original-URI", "X-Original-Method", "X-Original-Host", "X-Real-IP", "X-Remote-User"),
+    *("X-Rewrite-URL", "X-Script-Name", "X-Scheme", "Front-End-Https"),
+)
 
 
 def log_line(stack: Stack, service: str, request_id: str) -> dict[str, Any]:
@@ -45,6 +73,7 @@ def test_the_page_has_a_strict_policy(stack: Stack) -> None:
 def test_the_service_is_below_api(stack: Stack) -> None:
     assert "paths" in stack.get("/api/").json()
     assert stack.get("/api").headers["Location"] == "/api/"
+    assert stack.get("/api?x=1&y=%2f").headers["Location"] == "/api/?x=1&y=%2f"
     made = stack.add("made through the gateway")
     assert made.status == 201
     assert made.headers["Location"] == f"/api/blogs/{made.json()['id']}"
@@ -94,6 +123,73 @@ def test_a_client_can_t_say_where_it_comes_from(stack: Stack) -> None:
     assert seen["client"] != "203.0.113.7"
 
 
+@pytest.fixture
+def echo(stack: Stack, image: str) -> Iterator[None]:
+    name = unique("echo")
+    stack.compose("stop", "app")
+    network = ("--network", f"{stack.project}_front", "--network-alias", "app")
+    try:
+        command = ("--entrypoint", "python3", image, "-c", ECHO)
+        docker("run", "--detach", "--name", name, *network, *command)
+        eventually(lambda: stack.get("/api/").status == 200, 20, "the echo answers")
+        yield
+    finally:
+        docker("rm", "--force", "--volumes", name, check=False)
+        stack.compose("start", "app")
+        stack.ready()
+
+
+@pytest.mark.usefixtures("echo")
+def test_what_a_client_says_of_itself_does_not_arrive(stack: Stack) -> None:
+    own = {"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host"}
+    given = dict.fromkeys((*FORGED, *own), "forged") | {"X-Other": "kept"}
+    got: list[list[str]] = stack.get("/api/", headers=given).json()
+    assert [name for name, value in got if value == "forged"] == []
+    assert {name for name, _ in got if name.startswith("X-Forwarded")} == own
+    assert ["X-Other", "kept"] in got
+
+
+@pytest.mark.usefixtures("echo")
+def test_only_the_service_s_own_locations_move_below_api(stack: Stack) -> None:
+    own = stack.address
+    for given, seen in (
+        ("/blogs/1?x=/y", "/api/blogs/1?x=/y"),
+        ("/", "/api/"),
+        (f"{own}/blogs/1", "/api/blogs/1"),
+        ("https://accounts.example/login", "https://accounts.example/login"),
+        (f"{own}.example/login", f"{own}.example/login"),
+        ("//accounts.example/login", "//accounts.example/login"),
+        ("2", "2"),
+    ):
+        assert stack.get("/api/", headers={"X-Redirect-To": given}).headers["Location"] == seen
+
+
+@pytest.mark.parametrize(
+    ("request_line", "fields", "status", "title"),
+    [
+        ("GET / HTTP/1.1", "Host: a b", 400, "Bad Request"),
+        ("PUT /index.html HTTP/1.1", "Host: x", 405, "Method Not Allowed"),
+        ("GET /index.html HTTP/1.1", 'Host: x\r\nIf-Match: "x"', 412, "Precondition Failed"),
+        (f"GET /{'x' * 9000} HTTP/1.1", "Host: x", 414, "URI Too Long"),
+        ("GET / HTTP/1.1", f"Host: x\r\nX: {'x' * 9000}", 431, "Request Header Fields Too Large"),
+        ("POST /api/ HTTP/1.1", "Host: x\r\nTransfer-Encoding: gzip", 501, "Not Implemented"),
+        ("GET / HTTP/3.0", "Host: x", 505, "HTTP Version Not Supported"),
+    ],
+)
+def test_a_refusal_has_its_own_status_and_title(
+    stack: Stack, request_line: str, fields: str, status: int, title: str
+) -> None:
+    with socket.create_connection(("127.0.0.1", int(stack.variables["PORT"])), 10) as client:
+        client.sendall(f"{request_line}\r\n{fields}\r\nConnection: close\r\n\r\n".encode())
+        head, _, body = client.makefile("rb").read().decode().partition("\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ")
+    assert head.count("Content-Type: ") == head.count("X-Request-ID: ") == 1
+    assert f"Content-Type: {PROBLEM}\r\n" in head
+    assert "Retry-After" not in head
+    problem = json.loads(body)
+    assert (problem["status"], problem["title"]) == (status, title)
+
+
 def test_what_it_refuses_itself_is_a_problem_document(stack: Stack) -> None:
     big = stack.get("/api/blogs", method="POST", body=b"x" * (2**20 + 1))
     assert (big.status, big.headers["Content-Type"]) == (413, "application/problem+json")
@@ -122,7 +218,71 @@ def test_an_address_that_asks_too_often_is_told_so(stack: Stack) -> None:
         gateway()
 
 
-def drip(port: int, over: threading.Event) -> None:
+def send(port: int, data: bytes, clients: list[socket.socket]) -> None:
+    """Open one more connection and send what the gateway takes."""
+    client = socket.create_connection(("127.0.0.1", port), 10)
+    clients.append(client)
+    with contextlib.suppress(OSError):  # refused already
+        client.sendall(data)
+
+
+def refused(client: socket.socket) -> bool:
+    client.setblocking(False)
+    try:
+        return client.recv(12) == b"HTTP/1.1 429"
+    except BlockingIOError:
+        return False
+
+
+def test_one_address_does_not_use_up_the_room_for_bodies(stack: Stack) -> None:
+    head = b"POST /api/blogs HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+    clients: list[socket.socket] = []
+    try:
+        for _ in range(140):
+            send(int(stack.variables["PORT"]), head + b"x" * 990_000, clients)
+        time.sleep(1)
+        assert sum(map(refused, clients)) >= 140 - 2 * 32
+        big = stack.get("/api/blogs", method="POST", body=b"x" * 50_000)
+        assert (big.status, big.headers["Content-Type"]) == (429, PROBLEM)
+        assert big.headers["Retry-After"] == "1"
+        # What is small is not counted among them, nor is another address.
+        assert stack.get("/api/blogs", method="POST", body=b"x" * 9_000).status == 401
+        code = (
+            "import http.client as h; c = h.HTTPConnection('gateway', 8080, timeout=10);"
+            "c.request('POST', '/api/blogs', b'x' * 900_000); print(c.getresponse().status)"
+        )
+        (app,) = stack.containers("app")
+        assert docker("exec", app, "python3", "-c", code).stdout.strip() == "401"
+    finally:
+        for client in clients:
+            client.close()
+    body = b"x" * 50_000
+    again = lambda: stack.get("/api/blogs", method="POST", body=body).status == 401  # noqa: E731
+    eventually(again, 20, "there is room again")
+
+
+def test_a_thousand_heads_of_the_worst_kind_fit_into_the_memory(stack: Stack) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft = most if most != resource.RLIM_INFINITY and most < 4096 else 4096
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, most))
+    clients: list[socket.socket] = []
+    try:
+        for number in range(1000):
+            # Many fields, or long ones; none is complete.
+            fields = (
+                b"abcdefghijkl:x\r\n" * 985 if number % 2 else (b"x:" + b"x" * 8000 + b"\n") * 2
+            )
+            send(int(stack.variables["PORT"]), b"GET / HTTP/1.1\r\n" + fields, clients)
+        time.sleep(1)
+    finally:
+        for client in clients:
+            client.close()
+    eventually(lambda: stack.get("/api/").status == 200, 20, "the gateway answers")
+    (gateway,) = stack.containers("gateway")
+    assert "exited on signal" not in docker("logs", gateway).stderr
+
+
+def drip(port: int, over: threading.Event, opened: threading.Semaphore) -> None:
     """Hold connections that send a byte a second each, until `over`."""
     clients = []
     try:
@@ -132,6 +292,7 @@ def drip(port: int, over: threading.Event) -> None:
             # Two thirds are slow with a body, the others with a head.
             head = "POST /api/blogs HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
             client.sendall(head.encode() if number % 3 else b"GET /api/ HTTP/1.1\r\n")
+            opened.release()
         while not over.wait(1):
             for client in clients:
                 try:
@@ -156,10 +317,12 @@ def test_300_slow_clients_do_not_slow_others(stack: Stack, show: Callable[[str],
     for _ in range(ROUNDS):
         quiet.append(measured())
         over = threading.Event()
-        thread = threading.Thread(target=drip, args=(int(stack.variables["PORT"]), over))
+        opened = threading.Semaphore(0)
+        thread = threading.Thread(target=drip, args=(int(stack.variables["PORT"]), over, opened))
         thread.start()
         try:
-            time.sleep(2)
+            for _ in range(SLOW):
+                assert opened.acquire(timeout=20), f"not all of {SLOW} slow clients are connected"
             slow.append(measured())
         finally:
             over.set()
