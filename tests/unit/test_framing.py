@@ -1,8 +1,15 @@
 from __future__ import annotations
 
-import pytest
+import contextlib
+from typing import Any
 
-from app.server.framing import HEAD_BYTES, Frame, TooLargeError
+import pytest
+from gunicorn.config import Config
+from gunicorn.http.errors import NoMoreData, ParseException
+from gunicorn.http.parser import RequestParser
+
+from app.server import strict
+from app.server.framing import CHUNK_LINE_BYTES, HEAD_BYTES, Frame, TooLargeError
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -21,6 +28,8 @@ def ready(data: bytes, kept: int = 100, most: int = 1000) -> tuple[bool, bool]:
         b"GET /?content-length HTTP/1.1\r\nHost: x\r\n\r\n",
         HEAD + b"Content-Length: 0\r\n\r\n",
         HEAD + b"Content-Length: 3\r\n\r\nabc",
+        HEAD + b"Content-Length: " + b"0" * 5000 + b"3\r\n\r\nabc",
+        HEAD + b"Content-Length: " + b"0" * 19 + b"\r\n\r\n",
         HEAD + b"CONTENT-LENGTH:\t3 \r\n\r\nabc",
         HEAD + b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
         CHUNKED + b"0\r\n\r\n",
@@ -48,11 +57,9 @@ def test_a_request_is_ready_with_its_last_byte_and_not_before(request_bytes: byt
         b"GET / HTTP/1.1\nHost: x\n\n",
         HEAD + b"Content-Length: 3\r\nContent-Length: 3\r\n\r\n",
         HEAD + b"Content-Length: +3\r\n\r\n",
-        HEAD + b"Content-Length: " + b"1" * 5000 + b"\r\n\r\n",
         HEAD + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
         HEAD + b"Transfer-Encoding: chunked, gzip\r\n\r\n",
         CHUNKED + b"zz\r\n",
-        CHUNKED + b"x" * 2000,
         HEAD + b"Content-Length: 101\r\n\r\n",
         CHUNKED + b"65\r\n",
     ],
@@ -68,6 +75,9 @@ def test_what_is_not_waited_for_is_the_parser_s_at_once(request_bytes: bytes) ->
         (b"GET / HTTP/1.1\r\nX: " + b"x" * HEAD_BYTES, 431),
         (b"GET / HTTP/1.1\r\nX: " + b"x" * HEAD_BYTES + b"\r\n\r\n", 431),
         (HEAD + b"Content-Length: 1001\r\n\r\n", 413),
+        (HEAD + b"Content-Length: " + b"1" * 5000 + b"\r\n\r\n", 413),
+        (CHUNKED + b"1" * 1025, 400),
+        (CHUNKED + b"1;" + b"x" * 1023 + b"\r\nx\r\n", 400),
         (CHUNKED + b"3E9\r\n", 413),
         (CHUNKED + b"-1\r\n", 413),
         (
@@ -91,3 +101,146 @@ def test_a_client_that_waits_for_a_100_is_noticed() -> None:
     frame = Frame()
     frame.ready(bytearray(HEAD + b"Expect: 100-Continue\r\nContent-Length: 3\r\n\r\n"), 100, 1000)
     assert frame.expects
+
+
+class Nothing:
+    """A socket that nobody may wait for."""
+
+    def recv(self, size: int) -> bytes:
+        raise AssertionError(f"a thread waits for {size} bytes")
+
+
+def parse(data: bytes) -> None:
+    """Do all that a thread does with a request, of which no more will come."""
+    config = Config()
+    config.set("http_parser", "python")
+    source: Any = Nothing()
+    parser = RequestParser(config, source, ("192.0.2.1", 1))
+    parser.unreader.unread(data)
+    with contextlib.suppress(ParseException, NoMoreData):
+        request: Any = next(parser)
+        strict.pre_request(None, request)  # type: ignore[arg-type]
+        request.body.read()
+        parser.finish_body()
+
+
+def broken() -> dict[str, bytes]:
+    """Requests that are not what they should be, each in a way that may mislead."""
+    body = b"\r\n\r\nabc"
+    lengths = [
+        *(b"", b" ", b"+3", b"-3", b"3.0", b"3e0", b"0x3", b"1_0", b"3 3", b"3,3", b"3;", b"\xb2"),
+        *(b"\xbc", b"\xd9\xa3", b"3\r\n 3", b"\r\n 3", b"3\x00", b"\x0b3", b"3\n", b"3\r", b'"3"'),
+        *(b"0" * digits + b"9" for digits in (1, 17, 18, 19, 4299, 4300, 8000, 9000)),
+        *(b"9" * digits for digits in (1, 3, 17, 18, 19, 4300, 4301, 9000)),
+        b"3\r\nContent-Length: 3",
+        b"9\r\ncontent-length:9",
+        b"9\r\nContent-Length: 09",
+        b"9\r\nContent-Length:",
+        b"9\r\nContent_Length: 3",
+        b"9\r\nContent-Length : 3",
+        b"9\r\nTransfer-Encoding:",
+        b"9\r\nTransfer-Encoding: chunked",
+        b"9\r\nTransfer-Encoding: identity",
+        b"9\r\nExpect: something",
+        b"9\r\nExpect: 100-continue",
+        b"9\nX: y",
+    ]
+    codings = [
+        *(b"", b",", b"chunked,", b",chunked", b"chunked, chunked", b"chunked;a=b", b"chunkedx"),
+        *(b"identity", b"gzip", b"chunked, gzip", b"gzip, chunked", b'"chunked"', b"\x0bchunked"),
+        *(b"chunked\r\n gzip", b"chunked\r\nTransfer-Encoding: gzip", b"x\r\n chunked", b"\xa0"),
+        b"chunked\r\nTransfer-Encoding: identity",
+        b"chunked\r\nContent-Length: 9",
+    ]
+    chunks = [
+        *(
+            b"",
+            b" 3",
+            b"3 ",
+            b"0x3",
+            b"+3",
+            b"-3",
+            b"-0",
+            b"1_0",
+            b"zz",
+            b"\xb2",
+            b"3\n",
+            b"\n",
+            b"\x003",
+        ),
+        *(
+            b"3;",
+            b"3 ;a",
+            b"3;a=",
+            b'3;a="',
+            b'3;a="\r',
+            b"3\t",
+            b"3;;",
+            b";a",
+            b"0;",
+            b"00",
+            b"0 ",
+        ),
+        *(b"0" * digits + b"3" for digits in (16, CHUNK_LINE_BYTES - 1, CHUNK_LINE_BYTES, 9000)),
+        *(b"3;" + b"a" * letters for letters in (CHUNK_LINE_BYTES - 2, CHUNK_LINE_BYTES, 9000)),
+        *(b"9" * digits for digits in (1, 2, 16, 17, 40, CHUNK_LINE_BYTES + 1)),
+    ]
+    ends = (
+        b"",
+        b"\r",
+        b"\r\n",
+        b"\r\nabc",
+        b"\r\nabc\r\n",
+        b"\r\nabcd\r\n",
+        b"\r\nX: y",
+        b"\r\n\n",
+    )
+    heads = [
+        *(
+            b"\n",
+            b"\r\n\n",
+            b"\r\n\r\n",
+            b"\r\r\n\n",
+            b"\r\n\r\n\r\nGET / HTTP/1.1\r\n",
+            b"\r\rGET\n",
+        ),
+        *(b"GET / HTTP/1.1\n", b"GET / HTTP/1.1\r\n\n", b"GET\n / HTTP/1.1\r\n", b"GET\r\n\r\n"),
+        *(b"GET / HTTP/1.1\r\nHost: x\n", b"GET / HTTP/1.1\r\r\n\n", b"GET / HTTP/1.1\r\n\r\r\n\n"),
+        *(b"\r\nPOST / HTTP/1.1\r\nContent-Length: +", b"\r\nCONTENT-LENGTH: 9 HTTP/1.1" + body),
+        b"x" * 9000 + b"\n",
+        HEAD + b"X: " + b"x" * 9000 + b"\n",
+        HEAD + b"X: y\r\n" * 200 + b"\n",
+        HEAD + b"X: y\r\n" * 200 + b"Content-Length: +3" + body,
+        HEAD.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked" + body,
+        HEAD.replace(b"1.1", b"9.9") + b"Content-Length: +3" + body,
+        HEAD.replace(b"POST", b"post") + b"Content-Length: 9" + body,
+        HEAD.replace(b"POST", b"GET") + b"Content-Length: 3, 9" + body,
+        *(HEAD + b"Content-Length: " + value + body for value in lengths),
+        *(HEAD + b"Content-Length:" + value + b"\r\n\r\n" for value in lengths),
+        *(HEAD + b"Transfer-Encoding: " + value + body for value in codings),
+        *(CHUNKED + line + end for line in chunks for end in ends),
+        *(CHUNKED + b"3\r\nabc\r\n" + line + end for line in chunks for end in ends),
+        *(CHUNKED + b"3\r\nabcd\r" + line + end for line in chunks for end in ends),
+    ]
+    return {f"{number}: {head[:99]!r}": head for number, head in enumerate(heads)}
+
+
+@pytest.mark.parametrize("pieces", ["whole", "halves", "bytes"])
+def test_what_a_thread_gets_it_never_waits_for(pieces: str) -> None:
+    """Only a body too large to keep is waited for in a thread, and none here is."""
+    for name, sent in broken().items():
+        data = bytearray()
+        frame = Frame()
+        step = {"whole": len(sent), "halves": (len(sent) + 1) // 2, "bytes": 1}[pieces]
+        for at in range(0, len(sent), step):
+            data += sent[at : at + step]
+            try:
+                ready = frame.ready(data, 1000, 1000)
+            except TooLargeError:
+                break
+            if ready:
+                try:
+                    parse(bytes(data))
+                except AssertionError as error:
+                    raise AssertionError(name) from error
+                break

@@ -1,12 +1,16 @@
 """Where a request ends among the bytes that have arrived, so that no thread waits for the rest.
 
 This decides only *when* a thread gets a request. What the request is, and whether it is valid, is
-gunicorn's parser's decision: whatever is not plainly regular is handed to it at once.
+gunicorn's parser's decision: whatever is not plainly regular is handed to it at once. For that the
+parser must be sure to refuse it: were it to wait for more instead, it would do so in a thread.
 """
 
 from __future__ import annotations
 
+import sys
+
 HEAD_BYTES = 65_536  # of a request's line and header fields together
+CHUNK_LINE_BYTES = 1024  # a size of 16 digits, and extensions that nobody uses
 
 
 class TooLargeError(ValueError):
@@ -41,7 +45,8 @@ class Frame:
         it at once: it is malformed, or its body has more than the `kept` bytes that are waited for.
 
         Raises:
-            TooLargeError: if the head is too long, or the body has more than `most` bytes.
+            TooLargeError: if the head or a chunk's line is too long, or the body has more than
+                `most` bytes.
 
         """
         if not self.head:
@@ -80,11 +85,13 @@ class Frame:
         if codings:
             self._chunked = not lengths and codings[-1].strip(b" \t") == b"chunked"
             return not self._chunked
-        # 18 digits are more than enough, and what int() takes without a complaint.
-        if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > 18:
+        # The parser refuses each of these, however little of a body there is.
+        if len(lengths) != 1 or not lengths[0].isdigit():
             self.whole = not lengths
             return True
-        length = int(lengths[0])
+        # Zeros in front count for nothing; int() complains of thousands of digits.
+        digits = lengths[0].lstrip(b"0")
+        length = int(digits or b"0") if len(digits) <= 18 else sys.maxsize
         if length > most:
             raise TooLargeError(413, "Request Entity Too Large")
         self._end = self.head + length
@@ -94,9 +101,11 @@ class Frame:
         """Walk over the chunks that are there, from where the last walk ended."""
         while True:
             line_end = data.find(b"\r\n", self._at)
+            # The parser has more patience, and would wait for the end of a longer line.
+            if (len(data) if line_end < 0 else line_end) - self._at > CHUNK_LINE_BYTES:
+                raise TooLargeError(400, "Bad Request")
             if line_end < 0:
-                # A size of 16 digits and extensions that nobody uses; the parser refuses the rest.
-                return len(data) - self._at > 1024
+                return False
             try:
                 size = int(data[self._at : line_end].partition(b";")[0], 16)
             except ValueError:
