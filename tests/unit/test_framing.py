@@ -97,10 +97,20 @@ def test_what_is_too_large_is_refused(request_bytes: bytes, status: int) -> None
     assert refused.value.status == status
 
 
-def test_a_client_that_waits_for_a_100_is_noticed() -> None:
+@pytest.mark.parametrize(
+    ("line", "expects"),
+    [
+        (b"POST / HTTP/1.1", True),
+        (b"\r\nPOST / HTTP/1.1", True),
+        (b"POST / HTTP/1.0", False),
+        (b"\r\nPOST / HTTP/1.0", False),
+    ],
+)
+def test_a_client_that_waits_for_a_100_is_noticed(line: bytes, expects: bool) -> None:
     frame = Frame()
-    frame.ready(bytearray(HEAD + b"Expect: 100-Continue\r\nContent-Length: 3\r\n\r\n"), 100, 1000)
-    assert frame.expects
+    fields = b"\r\nHost: x\r\nExpect: 100-Continue\r\nContent-Length: 3\r\n\r\n"
+    assert not frame.ready(bytearray(line + fields), 100, 1000)
+    assert frame.expects == expects
 
 
 class Nothing:

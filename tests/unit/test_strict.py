@@ -159,6 +159,8 @@ def test_content_that_is_to_be_read_or_awaited_is_left_alone() -> None:
     length = "Content-Length: 3"
     assert checked("POST / HTTP/1.1", "Host: x", length).body.read() == b""
     assert checked("GET / HTTP/1.1", "Host: x", length, "Expect: 100-continue").body.read() == b""
+    with pytest.raises(NoMoreData):
+        checked("GET / HTTP/1.0", length, "Expect: 100-continue")
 
 
 def test_a_broken_rest_ends_the_connection_without_a_second_answer(

@@ -220,15 +220,36 @@ def test_a_body_too_large_to_keep_is_read_by_the_thread(run: Callable[..., Runni
     assert b" 200 " not in running.ask(POST % b"echo" + length + b"y")
 
 
-def test_a_client_that_waits_for_a_100_gets_it(run: Callable[..., Running]) -> None:
-    running = run()
-    expect = b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: 3\r\n\r\n"
+@pytest.mark.parametrize("size", [3, 200_000])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_client_that_waits_for_a_100_gets_one(
+    run: Callable[..., Running],
+    size: int,
+    chunked: bool,
+) -> None:
+    running = run(WEB_BUFFER_BYTES=str(2**20), WEB_BODY_TIMEOUT="1")
+    body = b"y" * size
+    length = b"Content-Length: %d\r\n" % size
+    if chunked:
+        length = b"Transfer-Encoding: chunked\r\n"
+        body = b"%x\r\n%s\r\n0\r\n\r\n" % (size, body)
+    expect = b"Expect: 100-continue\r\nConnection: close\r\n" + length + b"\r\n"
     with running.connect(POST % b"echo" + expect) as connection:
         assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
-        connection.sendall(b"abc")
+        connection.sendall(body)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 200 OK")
-    assert answer.endswith(b"abc")
+    assert answer.endswith(b"y" * size)
+
+
+@pytest.mark.parametrize("size", [3, 200_000])
+def test_http_1_0_knows_no_100(run: Callable[..., Running], size: int) -> None:
+    running = run(WEB_BUFFER_BYTES=str(2**20))
+    expect = b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % size
+    with running.connect((POST % b"echo" + expect).replace(b"1.1", b"1.0", 1)) as connection:
+        time.sleep(0.1)
+        connection.sendall(b"y" * size)
+        assert connection.recv(65536).startswith(b"HTTP/1.0 200 OK")
 
 
 def test_what_a_client_sends_too_much_is_read_so_that_it_gets_its_answer(

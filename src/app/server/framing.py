@@ -26,13 +26,14 @@ class TooLargeError(ValueError):
 class Frame:
     """The extent of the request at the beginning of a buffer, found as its bytes arrive."""
 
-    __slots__ = ("_at", "_chunked", "_end", "_size", "expects", "head", "whole")
+    __slots__ = ("_at", "_chunked", "_end", "_size", "expects", "head", "told", "whole")
 
     def __init__(self) -> None:
         """Know nothing yet."""
         self.head = 0  # bytes of the head with its empty line; 0 until it is there
         self.whole = False  # nothing of the request is missing
         self.expects = False  # the client waits for a 100 before it sends the body
+        self.told = False  # it has got the 100; whoever sends it sets this
         self._end = 0  # where a body of known length ends
         self._chunked = False
         self._size = 0  # what the chunks so far hold
@@ -60,7 +61,8 @@ class Frame:
             self.head = self._at = found + 4
             if self.head > HEAD_BYTES:
                 raise _head_too_large(data)
-            if self._is_settled_by(data[:found].lower(), kept, most):
+            # One empty line may come before the request's line.
+            if self._is_settled_by(data[:found].removeprefix(b"\r\n").lower(), kept, most):
                 return True
         if self._chunked:
             return self._chunks(data, kept, most)
@@ -73,7 +75,8 @@ class Frame:
             self.whole = True
             return True
         lengths, codings = [], []
-        for line in head.split(b"\r\n")[1:]:
+        request_line, *fields = head.split(b"\r\n")
+        for line in fields:
             name, _, value = line.partition(b":")
             value = value.strip(b" \t")
             if name == b"content-length":
@@ -81,7 +84,9 @@ class Frame:
             elif name == b"transfer-encoding":
                 codings += value.split(b",")
             elif name == b"expect":
-                self.expects = value == b"100-continue"
+                # RFC 9110, 10.1.1: of a client that speaks HTTP/1.0 it is ignored.
+                old = request_line.endswith(b"http/1.0")
+                self.expects = value == b"100-continue" and not old
         if codings:
             self._chunked = not lengths and codings[-1].strip(b" \t") == b"chunked"
             return not self._chunked

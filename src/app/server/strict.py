@@ -56,7 +56,7 @@ def pre_request(_worker: Worker, req: Request) -> None:
             if value.lower() != "chunked":
                 raise InvalidHeader(name, req=req)
         elif name == "EXPECT":
-            expects = True
+            expects = req.version > (1, 0)
     if (host is None and req.version > (1, 0)) or (host and not HOST.fullmatch(host)):
         raise InvalidHeader("HOST", req=req)
     _check_target(req)

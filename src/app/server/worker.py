@@ -233,8 +233,9 @@ class Worker(ThreadWorker):
 
     def handle_request(self, req: Request, conn: Any) -> bool:  # noqa: ANN401 (as above)
         """Answer a request that has been parsed; called by the base's handle()."""
-        # The main loop has told the client to go on, if the body was worth waiting for.
-        req._expected_100_continue = False  # type: ignore[attr-defined]
+        # gunicorn tells a client to go on whose body is too large for the main loop to wait for.
+        if conn.frame.whole or conn.frame.told:
+            req._expected_100_continue = False  # type: ignore[attr-defined]
         asked_to_close = req.should_close
 
         # Asked when the answer's head is made, which may be long after the request came, and once
@@ -371,6 +372,7 @@ class Worker(ThreadWorker):
                 connection.since = time.monotonic()
                 if frame.expects and len(connection.buffer) == frame.head:
                     connection.socket.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+                    frame.told = True
             received = len(connection.buffer) - frame.head
             allowed = self.settings.web_body_timeout + received / LOWEST_RATE
             connection.deadline = connection.since + allowed
