@@ -9,6 +9,7 @@ import resource
 import select
 import signal
 import socket
+import sys
 import threading
 import time
 import types
@@ -349,6 +350,32 @@ def test_memory_is_bounded(run: Callable[..., Running]) -> None:
         eventually(lambda: running.worker.parked)
         assert running.worker.held < 2**20 + 12 * 2**16  # each may have read once more
         eventually(lambda: not running.worker.parked)
+
+
+@pytest.mark.parametrize("size", [1_000_000, 100_000, 10, 1])
+def test_what_is_kept_is_no_more_than_twice_what_is_counted(size: int) -> None:
+    def kept() -> int:
+        """Bytes; each object counts once, with what Python itself needs for it."""
+        objects = {id(piece.obj): piece.obj for piece in connection.out}
+        return sum(map(sys.getsizeof, [*objects.values(), *connection.out]))
+
+    near, far = socket.socketpair()
+    with near, far:
+        connection = Connection(near, ("x", 1), ("y", 2), 0.0)
+        exchange = Exchange(connection, 1, 1)
+        made = bytearray()
+        while connection.unsent < 200_000:
+            made += (piece := bytes([len(made) % 251]) * size)
+            exchange.sendall(piece)
+        taken = bytearray()
+        while connection.out:
+            assert connection.unsent == sum(map(len, connection.out))
+            assert kept() <= 2 * connection.unsent + 500
+            taken += far.recv(30_000)
+            connection.push()
+        while len(taken) < len(made):
+            taken += far.recv(2**20)
+    assert taken == made
 
 
 def test_it_ends_when_all_are_answered_and_loses_nobody(run: Callable[..., Running]) -> None:

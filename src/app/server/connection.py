@@ -27,8 +27,18 @@ LOWEST_RATE = 4096
 # The most of an answer made piece by piece that is kept until the client takes it. A piece is never
 # split: it is in memory anyway, and most answers are one.
 KEPT_PIECES = 2**18
+# Pieces are joined up to so many bytes: a piece of a few would cost many times its size.
+SMALL_PIECE = 2**12
 
 READING, QUEUED, SENDING, CLOSING, FAILED = range(5)
+
+
+def rest(piece: memoryview, sent: int) -> memoryview:
+    """What is left of a piece; it must not keep more than twice its size in memory."""
+    left = piece[sent:]
+    if 2 * len(left) < memoryview(piece.obj).nbytes:
+        return memoryview(bytes(left))
+    return left
 
 
 class Connection:
@@ -97,7 +107,7 @@ class Connection:
             self.sent += sent
             self.unsent -= sent
             if sent < len(piece):
-                self.out[0] = piece[sent:]
+                self.out[0] = rest(piece, sent)
             else:
                 self.out.popleft()
         return True
@@ -146,8 +156,10 @@ class Exchange:
                 return
         else:
             sent = 0
-        connection.out.append(memoryview(data)[sent:])
         connection.unsent += len(data) - sent
+        if connection.out and len(connection.out[-1]) < SMALL_PIECE:
+            data = b"".join((connection.out.pop(), data))
+        connection.out.append(rest(memoryview(data), sent))
         while not connection.push() and connection.unsent - len(connection.out[-1]) > KEPT_PIECES:
             self._wait(select.POLLOUT, connection.sent)
 
