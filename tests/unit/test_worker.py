@@ -34,6 +34,7 @@ class Application:
 
     def __init__(self) -> None:
         self.entered = threading.Event()
+        self.closing = threading.Event()
         self.go_on = threading.Event()
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
@@ -46,6 +47,9 @@ class Application:
         elif path == "fail":
             start_response("200 OK", [("Content-Length", "9")])
             return self.broken()
+        elif path == "stream":  # the client has to see for itself whether it is whole
+            start_response("200 OK", [])
+            return self.endless()
         size = int(path) if path.isdigit() else 1
         body = environ["wsgi.input"].read() if path == "echo" else b"x" * size
         start_response("200 OK", [("Content-Length", str(len(body)))])
@@ -55,6 +59,14 @@ class Application:
     def broken(self) -> Iterator[bytes]:
         yield b"x"
         raise RuntimeError("broken")
+
+    def endless(self) -> Iterator[bytes]:
+        try:
+            while True:
+                yield b"x" * 100_000
+        finally:
+            self.closing.set()
+            self.go_on.wait(10)
 
 
 class Running:
@@ -193,6 +205,20 @@ def test_who_takes_nothing_is_cut_off(run: Callable[..., Running], path: bytes) 
     with running.connect(GET % path):
         eventually(lambda: any("dropped: send" in line for line in running.lines))
     eventually(lambda: not running.worker.connections)
+
+
+def test_an_answer_that_is_cut_off_never_looks_whole(run: Callable[..., Running]) -> None:
+    running = run(WEB_SEND_TIMEOUT="1", WEB_QUEUE_TIMEOUT="1", WEB_THREADS="1")
+    with running.connect((GET % b"stream").replace(b"1.1", b"1.0")) as slow:
+        assert running.application.closing.wait(5)
+        time.sleep(0.2)  # it is past all its deadlines, and the thread still has it
+        assert len(running.worker.connections) == 1
+        running.application.go_on.set()
+        eventually(lambda: not running.worker.connections)
+        with pytest.raises(ConnectionResetError):
+            collections.deque(iter(lambda: slow.recv(65536), b""), 0)
+    assert b" 200 " in running.ask(closing(GET % b"1"))  # the thread is free again
+    assert running.worker.held == 0
 
 
 @pytest.mark.parametrize(

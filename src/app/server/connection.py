@@ -30,7 +30,8 @@ KEPT_PIECES = 2**18
 # Pieces are joined up to so many bytes: a piece of a few would cost many times its size.
 SMALL_PIECE = 2**12
 
-READING, QUEUED, SENDING, CLOSING, FAILED = range(5)
+# Only the main loop writes a connection's state: while a thread has one it is QUEUED.
+READING, QUEUED, SENDING, CLOSING = range(4)
 
 
 def rest(piece: memoryview, sent: int) -> memoryview:
@@ -49,6 +50,7 @@ class Connection:
         "clean",
         "client",
         "deadline",
+        "failed",
         "frame",
         "held",
         "keep",
@@ -82,6 +84,7 @@ class Connection:
         self.unsent = 0  # the bytes of `out`
         self.held = 0  # the bytes of both that the worker has on its account
         self.sent = 0  # what the client has taken since it did not take all at once
+        self.failed = False  # a thread has given up sending the answer
         self.keep = False  # whether another request may follow this answer
         self.clean = False  # nothing that the client has sent is left unread
         # While a thread has it: the names are gunicorn's.
@@ -175,7 +178,7 @@ class Exchange:
         allowed = self._timeouts[event] + moved / LOWEST_RATE - waited
         if not poll.poll(max(0.0, allowed) * 1000):
             if event == select.POLLOUT:
-                self._connection.state = FAILED
+                self._connection.failed = True
             # The error that gunicorn takes for a client that has gone away.
             raise ConnectionResetError(errno.ECONNRESET, "the client is too slow")
         self._waited[event] = waited + time.monotonic() - began

@@ -36,7 +36,6 @@ from app import metrics
 from app.server import answers, state
 from app.server.connection import (
     CLOSING,
-    FAILED,
     LOWEST_RATE,
     QUEUED,
     READING,
@@ -408,7 +407,7 @@ class Worker(ThreadWorker):
             connection = self.answered.popleft()
             self.nr += 1
             self.given -= 1
-            if connection.state == FAILED:
+            if connection.failed:
                 self._count("send")
                 self._drop(connection, reset=True)
                 continue
@@ -503,7 +502,9 @@ class Worker(ThreadWorker):
         self.silent.pop(connection, None)
         self.partial.pop(connection, None)
         self.held -= connection.held
-        connection.out.clear()  # a thread may still know the connection, until it has its next
+        # A thread may still know the connection, and wait for what it left unsent to be counted.
+        connection.out.clear()
+        connection.unsent = 0
         if reset:
             with contextlib.suppress(OSError):
                 connection.socket.setsockopt(
