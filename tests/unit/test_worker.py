@@ -207,6 +207,22 @@ def test_who_takes_nothing_is_cut_off(run: Callable[..., Running], path: bytes) 
     eventually(lambda: not running.worker.connections)
 
 
+def test_what_was_taken_of_one_answer_gives_no_time_for_the_next(
+    run: Callable[..., Running],
+) -> None:
+    running = run(WEB_SEND_TIMEOUT="1")
+    with running.connect() as client:
+        # What a growing buffer of the kernel's takes counts as taken, too.
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+        client.sendall(GET % b"8000000")
+        left = 8_000_000
+        while left > 0:
+            left -= len(client.recv(2**20))
+        client.sendall(GET % b"stream")
+        assert running.application.closing.wait(3)
+        running.application.go_on.set()
+
+
 def test_an_answer_that_is_cut_off_never_looks_whole(run: Callable[..., Running]) -> None:
     running = run(WEB_SEND_TIMEOUT="1", WEB_QUEUE_TIMEOUT="1", WEB_THREADS="1")
     with running.connect((GET % b"stream").replace(b"1.1", b"1.0")) as slow:

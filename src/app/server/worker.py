@@ -395,6 +395,7 @@ class Worker(ThreadWorker):
             return
         self.given += 1
         connection.state = QUEUED
+        connection.sent = 0  # of this answer, whose time it is that it adds to
         connection.deadline = now + self.settings.web_queue_timeout
         self.waiting[connection] = None
         self.requests.put(connection)
