@@ -189,7 +189,7 @@ class Settings:
         7,
         _whole(1, 3600),
         "a whole number from 1 to 3600",
-        "The seconds that a stopping worker gives to the requests that it has.",
+        "The seconds that a stopping service gives to the requests that it has.",
     )
     max_body_bytes: int = _setting(
         2**20,

@@ -471,6 +471,53 @@ def test_a_worker_that_is_replaced_leaves_the_queue_to_others(run: Callable[...,
     assert not running.thread.is_alive()
 
 
+def test_a_worker_that_is_replaced_finishes_what_it_has(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GRACEFUL_TIMEOUT is the service's, and begins when the service ends."""
+    left: list[int] = []
+
+    def leave(status: int) -> None:
+        left.append(status)
+        raise SystemExit(status)
+
+    monkeypatch.setattr(os, "_exit", leave)
+    running = run(GRACEFUL_TIMEOUT="1")
+    with running.connect(GET % b"wait") as busy, running.connect(GET % b"1") as kept:
+        assert whole(kept)
+        assert running.application.entered.wait(5)
+        running.worker.handle_exit(signal.SIGTERM, None)
+        began = time.monotonic()
+        assert kept.recv(1) == b""
+        assert time.monotonic() - began < 0.9
+        time.sleep(1.2)
+        state.end(0)
+        time.sleep(0.5)
+        running.application.go_on.set()
+        assert b"Connection: close" in whole(busy)
+    running.thread.join(5)
+    assert not left
+
+
+def test_a_worker_that_is_replaced_does_not_stay_for_ever(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leave(status: int) -> None:
+        raise SystemExit(status)
+
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(worker, "LEAVING_AT_MOST", 0.3)
+    running = run()
+    with running.connect(GET % b"wait"):
+        assert running.application.entered.wait(5)
+        running.worker.handle_exit(signal.SIGTERM, None)
+        running.thread.join(5)
+        assert not running.thread.is_alive()
+        assert running.lines[-1] == "1 requests were cut off long after their worker was replaced"
+        for connection in list(running.worker.connections.values()):
+            connection.socket.close()
+
+
 def test_what_takes_too_long_is_cut_off(
     run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:

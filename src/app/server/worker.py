@@ -58,6 +58,9 @@ ENDING_TICK = 0.02  # the same once the worker is ending
 LINGER = 2.0  # how long a client that is told to stop sending may pause before it is cut off
 PLUG_AT_MOST = 1.0  # how long the last worker tries to close its listeners without a loss
 SILENCE = 1.0  # how long a silent connection is kept open once the service is ending
+# How long a worker that is replaced finishes what it has. Nobody waits for it, but it takes memory,
+# and the arbiter counts it as one of its workers.
+LEAVING_AT_MOST = 600.0
 
 # A thousand clients whose time is up together must not make all others wait for their farewell.
 EXPIRED_AT_ONCE = 20
@@ -125,7 +128,9 @@ class Worker(ThreadWorker):
         self.listening: dict[int, socket.socket] = {}
         self.paused = False  # not accepting, for there is no room
         # Seconds of the monotonic clock.
-        self.next_tick = self.last_answer = self.ending_since = 0.0
+        self.next_tick = self.last_answer = 0.0
+        self.leaving_since = 0.0  # this worker
+        self.ending_since = 0.0  # the whole service
         # Connections given up since that was last told, by the reason.
         self.told: collections.Counter[str] = collections.Counter()
 
@@ -173,7 +178,7 @@ class Worker(ThreadWorker):
         while True:
             now = time.monotonic()
             if now >= self.next_tick:
-                tick = TICK if self.alive else ENDING_TICK
+                tick = ENDING_TICK if state.phase() == state.ENDING else TICK
                 self.next_tick = now + tick
                 self.notify()
                 self._expire(now)
@@ -599,24 +604,34 @@ class Worker(ThreadWorker):
         """Whether there is still something to do; takes the next step towards the end."""
         if os.getppid() != self.ppid:  # the arbiter is gone, and nobody would replace this worker
             return False
-        if self.alive and state.phase() != state.ENDING:
+        ending = state.phase() == state.ENDING
+        if self.alive and not ending:
             if self.nr >= self.recycle_after:
                 self._ask_for_a_successor()
             return True
-        if not self.ending_since:
+        if not self.leaving_since:
             self.alive = False  # a signal that came before its handler was there is lost
-            self.ending_since = now
+            self.leaving_since = now
             state.note(self.slot, state.LEAVING)
+        if ending and not self.ending_since:
+            self.ending_since = now
         self._stop_accepting(now)
         self._end_silent(now)
         if not self.listening and not self.connections:
             return False
-        if now - self.ending_since > self.settings.graceful_timeout:
-            unfinished = sum(c.state in (QUEUED, SENDING) for c in self.connections.values())
-            if unfinished:
-                self.log.warning("%d requests were cut off by GRACEFUL_TIMEOUT", unfinished)
-            os._exit(0)  # not by SystemExit, which would wait for the threads
+        # Only for a service that ends does somebody wait, who would kill it.
+        if ending and now - self.ending_since > self.settings.graceful_timeout:
+            self._cut_off("by GRACEFUL_TIMEOUT")
+        elif not ending and now - self.leaving_since > LEAVING_AT_MOST:
+            self._cut_off("long after their worker was replaced")
         return True
+
+    def _cut_off(self, why: str) -> None:
+        """End with what is not finished."""
+        unfinished = sum(c.state in (QUEUED, SENDING) for c in self.connections.values())
+        if unfinished:
+            self.log.warning("%d requests were cut off %s", unfinished, why)
+        os._exit(0)  # not by SystemExit, which would wait for the threads
 
     def _ask_for_a_successor(self) -> None:
         """Go on until the arbiter, which has started another worker first, sends SIGTERM."""
@@ -629,7 +644,7 @@ class Worker(ThreadWorker):
         """Close the listeners; of a service that ends, one worker empties their queues first."""
         if not self.listening:
             return
-        if state.phase() == state.ENDING and state.last() == self.slot:
+        if self.ending_since and state.last() == self.slot:
             # The others leave theirs at once, or else they would take the plug out.
             patient = now - self.ending_since < PLUG_AT_MOST
             if patient and state.others_say(self.slot, state.LISTENING):
@@ -652,10 +667,11 @@ class Worker(ThreadWorker):
         A client may be sending its next request just now, and a close would lose it: each has a
         while to do so, and gets its answer with `Connection: close`.
         """
-        if state.phase() != state.ENDING:
-            return
+        since, patience = self.ending_since, SILENCE
+        if not since:
+            since, patience = self.leaving_since, self.settings.graceful_timeout / 2
         for connection in list(self.silent):
-            if now - max(self.ending_since, connection.since) > SILENCE:
+            if now - max(since, connection.since) > patience:
                 # What has arrived since the loop last looked is still answered.
                 self._on_event(connection)
                 if connection in self.silent:
