@@ -166,7 +166,9 @@ def whole(connection: socket.socket) -> bytes:
     """An answer whose body is `x`."""
     answer = b""
     while not answer.endswith(b"\r\n\r\nx"):
-        answer += connection.recv(65536)
+        received = connection.recv(65536)
+        assert received, "closed too early"
+        answer += received
     return answer
 
 
@@ -340,6 +342,7 @@ def test_for_one_too_many_another_goes(run: Callable[..., Running]) -> None:
         with running.connect() as third:
             assert silent.recv(1) == b""
             running.worker.limit = 1
+            time.sleep(0.3)  # until it has been silent for long enough
             with running.connect(GET % b"wait"):
                 assert third.recv(1) == b""
                 assert running.application.entered.wait(5)
@@ -355,6 +358,78 @@ def test_for_one_too_many_another_goes(run: Callable[..., Running]) -> None:
                     running.application.go_on.set()
                     running.worker.limit = 2
                     assert patient.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_of_more_clients_than_it_may_hold_none_loses_a_request(
+    run: Callable[..., Running],
+    last: bool,
+) -> None:
+    running = run(LIMIT="4")
+    answers: list[bytes] = []
+
+    def ask() -> None:
+        connection = running.connect()
+        for _ in range(20):
+            connection.sendall(closing(GET % b"1") if last else GET % b"1")
+            answers.append(whole(connection))
+            if b"Connection: close" in answers[-1]:
+                connection.close()
+                connection = running.connect()
+        connection.close()
+
+    clients = [threading.Thread(target=ask) for _ in range(16)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join(5)
+    assert len(answers) == 16 * 20
+
+
+def test_it_looks_for_a_request_before_it_closes_a_silent_connection(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = run()
+    with running.connect() as silent:
+        eventually(lambda: running.worker.silent)
+        connection = next(iter(running.worker.silent))
+        # The loop stands still while the request comes.
+        entered, go_on = threading.Event(), threading.Event()
+
+        def stand(_: float) -> bool:
+            entered.set()
+            return go_on.wait(5)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(running.worker, "_goes_on", stand)
+            assert entered.wait(5)
+            silent.sendall(GET % b"1")
+            time.sleep(0.3)
+            assert not running.worker._make_room()
+            assert connection not in running.worker.silent
+        go_on.set()
+        assert whole(silent)
+
+
+def test_at_the_end_it_takes_all_who_wait_but_no_more_than_it_may_hold(
+    run: Callable[..., Running],
+) -> None:
+    running = run(LIMIT="2", WEB_THREADS="1")
+    most = 0
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(running.connect(GET % b"wait")) for _ in range(10)]
+        assert running.application.entered.wait(5)
+        state.end(0)
+        running.worker.handle_exit(signal.SIGTERM, None)
+        for _ in range(20):
+            time.sleep(0.02)
+            most = max(most, len(running.worker.connections))
+        running.application.go_on.set()
+        for client in clients:
+            assert b"Connection: close" in whole(client)
+    assert most == 2
+    running.thread.join(5)
+    assert not running.thread.is_alive()
 
 
 def test_without_file_descriptors_it_makes_room_or_waits(
@@ -374,6 +449,11 @@ def test_without_file_descriptors_it_makes_room_or_waits(
     assert not running.worker._accept(Full(errno.EMFILE))  # type: ignore[arg-type]
     with running.connect() as silent:
         eventually(lambda: running.worker.silent)
+        assert not running.worker._accept(Full(errno.EMFILE))  # type: ignore[arg-type]
+        time.sleep(0.3)
+        running.worker.alive = False
+        assert not running.worker._accept(Full(errno.EMFILE))  # type: ignore[arg-type]
+        running.worker.alive = True
         assert running.worker._accept(Full(errno.EMFILE))  # type: ignore[arg-type]
         assert silent.recv(1) == b""
 
@@ -600,4 +680,15 @@ def test_a_plugged_listener_lets_nobody_in() -> None:
         assert listener.plug(server)
         with pytest.raises(TimeoutError):
             socket.create_connection(("127.0.0.1", server.getsockname()[1]), 0.2)
+        assert not listener.plug(server)
+
+
+def test_without_a_file_descriptor_no_queue_can_be_plugged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.EMFILE, "too many")
+
+    with socket.create_server(("127.0.0.1", 0)) as server, monkeypatch.context() as patch:
+        patch.setattr(socket, "socket", full)
         assert not listener.plug(server)

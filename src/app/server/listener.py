@@ -33,10 +33,10 @@ def plug(listener: socket.socket) -> bool:
     """
     listener.listen(0)
     host, port = listener.getsockname()[:2]
-    filler = socket.socket(listener.family)
-    filler.settimeout(PATIENCE)
     deadline = time.monotonic() + PATIENCE
-    with filler, contextlib.suppress(OSError):
+    # Among the errors: that there is no file descriptor for one more socket.
+    with contextlib.suppress(OSError), socket.socket(listener.family) as filler:
+        filler.settimeout(PATIENCE)
         filler.connect(("127.0.0.1" if host == "0.0.0.0" else host, port))  # noqa: S104
         # To its client a connection seems complete before it is in the queue. Only one that is
         # there acknowledges data.

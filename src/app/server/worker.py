@@ -57,7 +57,7 @@ TICK = 0.25  # how late a deadline may be noticed
 ENDING_TICK = 0.02  # the same once the worker is ending
 LINGER = 2.0  # how long a client that is told to stop sending may pause before it is cut off
 PLUG_AT_MOST = 1.0  # how long the last worker tries to close its listeners without a loss
-SILENCE = 1.0  # how long a silent connection is kept open once the service is ending
+SILENCE = 1.0  # how long a silent connection is kept at least, if no longer than it must be
 # How long a worker that is replaced finishes what it has. Nobody waits for it, but it takes memory,
 # and the arbiter counts it as one of its workers.
 LEAVING_AT_MOST = 600.0
@@ -131,6 +131,7 @@ class Worker(ThreadWorker):
         self.next_tick = self.last_answer = 0.0
         self.leaving_since = 0.0  # this worker
         self.ending_since = 0.0  # the whole service
+        self.crowded_at = 0.0  # when there was last no room for who waits
         # Connections given up since that was last told, by the reason.
         self.told: collections.Counter[str] = collections.Counter()
 
@@ -247,7 +248,8 @@ class Worker(ThreadWorker):
         @functools.cache
         def should_close() -> bool:
             ending = not self.alive or state.phase() != state.SERVING
-            return ending or not conn.frame.whole or bool(asked_to_close())
+            # Kept connections must not shut out for good who waits for room.
+            return ending or self.paused or not conn.frame.whole or bool(asked_to_close())
 
         req.should_close = should_close  # type: ignore[method-assign]
         keep: bool = super().handle_request(req, conn)
@@ -262,8 +264,7 @@ class Worker(ThreadWorker):
 
     def _accept(self, listener: socket.socket) -> bool:
         """Accept one connection, so that workers share a burst; whether there was one."""
-        # Once it is ending, nobody else will come.
-        if len(self.connections) >= self.limit and self.alive and not self._make_room():
+        if len(self.connections) >= self.limit and not self._make_room():
             self._pause()
             return False
         try:
@@ -289,16 +290,27 @@ class Worker(ThreadWorker):
         return True
 
     def _make_room(self) -> bool:
-        """Close the connection that has been silent for longest, or else the slowest sender."""
+        """Close the connection that has been silent for longest, or else the slowest sender.
+
+        None whose request has arrived or may be on its way; and none at the end, when who waits is
+        better served once others have been.
+        """
+        if not self.alive:
+            return False
+        before = time.monotonic() - SILENCE
         for candidates, reason in ((self.silent, "idle"), (self.partial, "slow")):
-            for connection in candidates:
-                self._count(reason)
-                self._drop(connection)
-                return True
+            while connection := next((c for c in candidates if c.since < before), None):
+                self._on_event(connection)
+                if connection in candidates and connection.since < before:
+                    self._count(reason)
+                    self._drop(connection)
+                if connection.socket.fileno() < 0:
+                    return True
         return False
 
     def _pause(self) -> None:
-        """Leave connections in the kernel's queue until the next tick."""
+        """Leave connections in the kernel's queue until one is closed here, or the next tick."""
+        self.crowded_at = time.monotonic()
         if not self.paused:
             self.paused = True
             for listener in self.listening.values():
@@ -517,6 +529,7 @@ class Worker(ThreadWorker):
                     socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
                 )
         connection.socket.close()
+        self._resume()
 
     # ---- the main loop: deadlines and bounds ----------------------------------------------------
 
@@ -646,13 +659,17 @@ class Worker(ThreadWorker):
             return
         if self.ending_since and state.last() == self.slot:
             # The others leave theirs at once, or else they would take the plug out.
-            patient = now - self.ending_since < PLUG_AT_MOST
+            patient = now - max(self.ending_since, self.crowded_at) < PLUG_AT_MOST
             if patient and state.others_say(self.slot, state.LISTENING):
                 return
             self._resume()
             for listener in self.listening.values():
                 while self._accept(listener):
                     pass
+                if self.paused:
+                    # The rest comes in as others are answered; until then hardly anybody joins it.
+                    listener.listen(0)
+                    return
                 if not plug(listener) and patient:
                     return
         for listener in self.listening.values():
