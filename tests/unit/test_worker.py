@@ -625,9 +625,13 @@ def test_it_asks_for_a_successor_once_and_ends_without_its_arbiter(
     sent: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "kill", lambda *arguments: sent.append(arguments))
     running = run()
-    running.worker.recycle_after = 2
-    for _ in range(3):
+    running.worker.recycle_after = 3
+    for _ in range(2):
         assert b" 200 " in running.ask(closing(GET % b"1"))
+    time.sleep(0.1)
+    assert running.worker.nr == 2
+    assert not state.says(0, state.REPLACE)
+    assert b" 200 " in running.ask(closing(GET % b"1"))
     eventually(lambda: state.says(0, state.REPLACE))
     assert sent == [(os.getppid(), signal.SIGWINCH)]
     running.worker.ppid = 1

@@ -423,7 +423,6 @@ class Worker(ThreadWorker):
         """Go on with the connections that threads have answered."""
         while self.answered:
             connection = self.answered.popleft()
-            self.nr += 1
             self.given -= 1
             if connection.failed:
                 self._count("send")
