@@ -327,6 +327,21 @@ def test_a_request_waits_for_a_thread_no_longer_than_it_may(run: Callable[..., R
         running.application.go_on.set()
 
 
+def test_a_probe_is_answered_for_as_long_as_threads_may_be_busy(
+    run: Callable[..., Running],
+) -> None:
+    """However long the worker was idle before; but not when they hang."""
+    running = run(WEB_THREADS="1", WEB_QUEUE_TIMEOUT="1")
+    running.worker.cfg.set("timeout", 1)
+    time.sleep(1.2)
+    with running.connect(GET % b"wait"):
+        assert running.application.entered.wait(5)
+        assert b" 200 " in running.ask(GET % b"livez")
+        time.sleep(1.2)
+        assert b" 503 " in running.ask(GET % b"livez")
+        running.application.go_on.set()
+
+
 def test_an_application_that_breaks_takes_no_thread_with_it(run: Callable[..., Running]) -> None:
     running = run(WEB_THREADS="1")
     for path in (b"exit", b"fail"):

@@ -401,6 +401,8 @@ class Worker(ThreadWorker):
         """Let the next free thread answer."""
         now = time.monotonic()
         self.partial.pop(connection, None)
+        if self.given < self.cfg.threads:
+            self.last_answer = now  # a thread is free: only from now on can all of them hang
         # When all threads are busy a probe is answered here, for as long as they get on with it:
         # restarting what is merely overloaded makes it worse, and a hang still shows.
         if (
