@@ -6,6 +6,7 @@ nothing is guessed or mended. docs/malformed.md shows what is answered to what.
 
 from __future__ import annotations
 
+import functools
 import io
 import logging
 import re
@@ -99,6 +100,7 @@ def _read_content(req: Request, length: int | None) -> None:
 _finish_body = Parser.finish_body
 
 
+@functools.wraps(_finish_body)
 def finish_body(parser: Parser, *arguments: Any, **options: Any) -> bool:  # noqa: ANN401
     """Skip what the application left unread; false where the connection has to end.
 
