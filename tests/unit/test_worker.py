@@ -504,7 +504,7 @@ def test_what_is_kept_is_no_more_than_twice_what_is_counted(size: int) -> None:
         made = bytearray()
         while connection.unsent < 200_000:
             made += (piece := bytes([len(made) % 251]) * size)
-            exchange.sendall(piece)
+            exchange.send(piece)
         taken = bytearray()
         while connection.out:
             assert connection.unsent == sum(map(len, connection.out))
@@ -693,6 +693,28 @@ def test_gunicorn_sees_a_socket_that_leaves_all_else_to_the_loop() -> None:
             exchange.shutdown(socket.SHUT_WR)
         far.sendall(b"x")
         assert exchange.recv(5) == b"x"
+
+
+def test_a_head_goes_out_with_what_follows() -> None:
+    """Whoever gets a head, and then nothing, can ask nobody else for the answer."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.setblocking(False)
+        exchange = Exchange(Connection(ours, ("", 0), ("", 0), 0.0), 1, 1)
+        exchange.sendall(b"head ")
+        with pytest.raises(BlockingIOError):
+            theirs.recv(100)
+        exchange.sendall(b"body ")
+        assert theirs.recv(100) == b"head body "
+        exchange.sendall(b"more")
+        exchange.flush()
+        assert theirs.recv(100) == b"more"
+        alone = Exchange(Connection(ours, ("", 0), ("", 0), 0.0), 1, 1)
+        alone.send(b"interim ")
+        alone.sendall(b"head")
+        assert theirs.recv(100) == b"interim "
+        alone.flush()
+        assert theirs.recv(100) == b"head"
 
 
 def test_a_plugged_listener_lets_nobody_in() -> None:

@@ -31,6 +31,9 @@ KEPT_PIECES = 2**18
 SMALL_PIECE = 2**12
 
 # Only the main loop writes a connection's state: while a thread has one it is QUEUED.
+# Up to so many bytes a head and what follows are sent as one.
+SMALL_ANSWER = 2**16
+
 READING, QUEUED, SENDING, CLOSING = range(4)
 
 
@@ -119,7 +122,7 @@ class Connection:
 class Exchange:
     """One request and its answer: stands in for the socket in gunicorn's parser and response."""
 
-    __slots__ = ("_connection", "_read", "_timeouts", "_waited")
+    __slots__ = ("_connection", "_head", "_read", "_timeouts", "_waited")
 
     def __init__(self, connection: Connection, body_timeout: float, send_timeout: float) -> None:
         """Serve `connection`; the timeouts are in seconds, each plus the time at LOWEST_RATE."""
@@ -127,6 +130,7 @@ class Exchange:
         self._timeouts = {select.POLLIN: body_timeout, select.POLLOUT: send_timeout}
         self._waited: dict[int, float] = {}
         self._read = 0
+        self._head: bytes | None = None  # kept until there is something to send with it
 
     def recv(self, size: int) -> bytes:
         """More of a body that was too large to be kept.
@@ -142,6 +146,36 @@ class Exchange:
         return received
 
     def sendall(self, data: bytes) -> None:
+        """Send a part of the answer; the head, which comes first, together with what follows.
+
+        Of a process that is killed in between a proxy would get a head, and could no longer ask
+        another for the answer.
+
+        Raises:
+            OSError: as send().
+
+        """
+        if self._head is None:
+            self._head = data
+            return
+        if self._head and len(data) <= SMALL_ANSWER:
+            data = self._head + data
+            self._head = b""
+        self.flush()
+        self.send(data)
+
+    def flush(self) -> None:
+        """Send the head by itself, if that is all or what follows is large.
+
+        Raises:
+            OSError: as send().
+
+        """
+        if self._head:
+            head, self._head = self._head, b""
+            self.send(head)
+
+    def send(self, data: bytes) -> None:
         """Send now what the client takes; keep the rest for the main loop.
 
         Raises:
@@ -165,9 +199,6 @@ class Exchange:
         connection.out.append(rest(memoryview(data), sent))
         while not connection.push() and connection.unsent - len(connection.out[-1]) > KEPT_PIECES:
             self._wait(select.POLLOUT, connection.sent)
-
-    # gunicorn sends its few interim answers by send().
-    send = sendall
 
     def _wait(self, event: int, moved: int) -> None:
         """Wait for the client, which has moved so many bytes; the service's own time is free."""

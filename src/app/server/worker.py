@@ -230,6 +230,10 @@ class Worker(ThreadWorker):
         connection.buffer.clear()
         try:
             keep: bool = self.handle(connection)
+            try:
+                exchange.flush()
+            except OSError:  # the client is gone
+                keep = False
             if keep:  # the client may have sent its next requests already
                 connection.buffer += connection.parser.unreader.take_buffered()
             return keep
