@@ -113,6 +113,43 @@ def test_a_client_that_waits_for_a_100_is_noticed(line: bytes, expects: bool) ->
     assert frame.expects == expects
 
 
+class Watched(bytearray):
+    """Counts the bytes that are looked at."""
+
+    looked = 0
+
+    def find(self, what: Any, start: Any = 0, end: Any = None) -> int:
+        found = super().find(what, start, end)
+        self.looked += (len(self) if found < 0 else found) - start
+        return found
+
+    def count(self, what: Any, start: Any = 0, end: Any = None) -> int:
+        self.looked += len(self) - start
+        return super().count(what, start, end)
+
+
+@pytest.mark.parametrize("start", [HEAD, CHUNKED + b"3\r\nabc\r\n0\r\n"])
+@pytest.mark.parametrize("more", [b"X: y\r\n", b"x", b"1\r\nx\r\n"])
+def test_what_comes_a_byte_at_a_time_is_looked_at_once(start: bytes, more: bytes) -> None:
+    frame = Frame()
+    data = Watched()
+    for byte in start + more * (6000 // len(more)):
+        data.append(byte)
+        if frame.ready(data, 10_000, 10_000):
+            break
+    assert data.looked < 20 * len(data)
+
+
+@pytest.mark.parametrize("head", [b"GET / HTTP/1.1\r\nA: b\r\n\n", b"\n", b"\r\n\n", b"GET\n"])
+@pytest.mark.parametrize("step", [1, 2, 3, 5, 99])
+def test_a_bare_lf_is_found_wherever_the_parts_end(head: bytes, step: int) -> None:
+    frame = Frame()
+    data = bytearray()
+    for at in range(0, len(head), step):
+        data += head[at : at + step]
+        assert frame.ready(data, 100, 1000) == (len(data) == len(head))
+
+
 class Nothing:
     """A socket that nobody may wait for."""
 

@@ -26,7 +26,7 @@ class TooLargeError(ValueError):
 class Frame:
     """The extent of the request at the beginning of a buffer, found as its bytes arrive."""
 
-    __slots__ = ("_at", "_chunked", "_end", "_size", "expects", "head", "told", "whole")
+    __slots__ = ("_at", "_chunked", "_end", "_seen", "_size", "expects", "head", "told", "whole")
 
     def __init__(self) -> None:
         """Know nothing yet."""
@@ -38,6 +38,7 @@ class Frame:
         self._chunked = False
         self._size = 0  # what the chunks so far hold
         self._at = 0  # where to go on looking
+        self._seen = 0  # how far trailer fields have been looked at
 
     def ready(self, data: bytearray, kept: int, most: int) -> bool:
         """Whether a thread can have the request that `data` begins with.
@@ -53,11 +54,12 @@ class Frame:
         if not self.head:
             found = data.find(b"\r\n\r\n", max(0, self._at - 3))
             if found < 0:
-                self._at = len(data)
+                new, self._at = self._at, len(data)
                 if len(data) > HEAD_BYTES:
                     raise _head_too_large(data)
-                # The parser refuses a bare LF; waiting for the CRLF would be in vain.
-                return data.count(b"\n") != data.count(b"\r\n")
+                # The parser refuses a bare LF; waiting for the CRLF would be in vain. Only what is
+                # new is looked at, and the byte before, which may be the CR of the first LF in it.
+                return data.count(b"\n", new) != data.count(b"\r\n", max(0, new - 1))
             self.head = self._at = found + 4
             if self.head > HEAD_BYTES:
                 raise _head_too_large(data)
@@ -117,7 +119,8 @@ class Frame:
                 return True
             if size == 0:
                 # Trailer fields, if any, then an empty line.
-                self.whole = data.find(b"\r\n\r\n", line_end) >= 0
+                self.whole = data.find(b"\r\n\r\n", max(line_end, self._seen - 3)) >= 0
+                self._seen = len(data)
                 if not self.whole and len(data) - line_end > HEAD_BYTES:
                     raise TooLargeError(431, "Request Header Fields Too Large")
                 return self.whole
