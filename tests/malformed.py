@@ -301,7 +301,7 @@ GROUPS: dict[str, tuple[str, list[tuple[str, bytes, str] | tuple[str, bytes, str
             ("a vertical tab before it", length(b"\x0b20"), "400"),
             ("2 to the power of 64", length(b"18446744073709551616"), "413", "RFC 9110, 15.5.14"),
             ("larger than is taken", length(b"1048577"), "413", "RFC 9110, 15.5.14"),
-            ("5,000 digits", length(b"9" * 5000), "400"),
+            ("5,000 digits", length(b"9" * 5000), "413"),
             ("zeros before it", length(b"00018", blog("zeros")), "201", "RFC 9110, 8.6"),
             ("smaller than what follows", length(b"19") + SMUGGLED, "400 400"),
             ("larger than what follows", length(b"21"), CLOSED, "RFC 9112, 8"),
