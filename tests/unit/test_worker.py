@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import dataclasses
 import errno
 import os
 import resource
@@ -340,6 +341,46 @@ def test_a_probe_is_answered_for_as_long_as_threads_may_be_busy(
         assert b" 200 " in running.ask(GET % b"livez")
         time.sleep(1.2)
         assert b" 503 " in running.ask(GET % b"livez")
+        running.application.go_on.set()
+
+
+PROBE = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /livez GARBAGE\r\nHost: x\r\n\r\n",
+        PROBE.replace(b"1.1", b"2.0") + b"\r\n",
+        b"GET /livez HTTP/1.1\r\n\r\n",
+        PROBE + b"Host: y\r\n\r\n",
+        PROBE + b"Name : value\r\n\r\n",
+        PROBE + b"Content-Length: 2\r\n\r\nab",
+        PROBE + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ],
+)
+def test_only_a_plain_probe_is_answered_without_a_thread(
+    run: Callable[..., Running], request_: bytes
+) -> None:
+    running = run(WEB_THREADS="1", WEB_QUEUE_TIMEOUT="1")
+    with running.connect(GET % b"wait"):
+        assert running.application.entered.wait(5)
+        answer = running.ask(PROBE + b"User-Agent: kube-probe/1.33\r\nAccept: */*\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert b"\r\nX-Request-ID: " in answer
+        assert running.ask(request_).startswith(b"HTTP/1.1 503 ")
+        running.application.go_on.set()
+
+
+def test_the_port_of_the_metrics_answers_no_probe(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = run(WEB_THREADS="1", WEB_QUEUE_TIMEOUT="1")
+    metrics_port = dataclasses.replace(running.worker.settings, metrics_port=running.port)
+    monkeypatch.setattr(running.worker, "settings", metrics_port)
+    with running.connect(GET % b"wait"):
+        assert running.application.entered.wait(5)
+        assert running.ask(PROBE + b"\r\n").startswith(b"HTTP/1.1 503 ")
         running.application.go_on.set()
 
 

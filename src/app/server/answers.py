@@ -56,4 +56,4 @@ def too_slow() -> bytes:
 def alive() -> bytes:
     """What `/livez` answers."""
     body = json.dumps({"status": "ok"}).encode() + b"\n"
-    return _message(200, "OK", "application/json", body)
+    return _message(200, "OK", "application/json", body, f"X-Request-ID: {uuid.uuid4().hex}")

@@ -19,6 +19,7 @@ import errno
 import functools
 import os
 import queue
+import re
 import resource
 import select
 import signal
@@ -68,6 +69,14 @@ EXPIRED_AT_ONCE = 20
 LINGER_BYTES = 2**26  # how much is read of a body that nobody wants, so that its sender listens
 RECEIVE_BYTES = 2**16
 UNSENT_BYTES = 2**17  # what the kernel takes of an answer beyond what is on its way
+
+# A plain request for `/livez`: regular fields, and no body. All else is for the parser to judge.
+PROBE = re.compile(
+    rb"GET /livez HTTP/1\.[01]\r\n"
+    rb"(?:(?!(?i:content-length|transfer-encoding|expect):)"
+    rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[ -~\t]*\r\n)*"
+    rb"\r\n"
+)
 
 # What is read at a time, at once thrown away or copied. One for all: only the main loop reads.
 _scratch = memoryview(bytearray(RECEIVE_BYTES))
@@ -411,7 +420,7 @@ class Worker(ThreadWorker):
         # restarting what is merely overloaded makes it worse, and a hang still shows.
         if (
             self.given >= self.cfg.threads
-            and connection.buffer.startswith(b"GET /livez ")
+            and self._is_probe(connection)
             and now - self.last_answer < self.cfg.timeout
         ):
             self._reply(connection, answers.alive())
@@ -422,6 +431,17 @@ class Worker(ThreadWorker):
         connection.deadline = now + self.settings.web_queue_timeout
         self.waiting[connection] = None
         self.requests.put(connection)
+
+    def _is_probe(self, connection: Connection) -> bool:
+        """Whether the request is one for `/livez` that the parser has nothing to object to."""
+        data = connection.buffer
+        return (
+            data.startswith(b"GET /livez ")
+            and connection.frame.whole
+            and connection.server[1] != self.settings.metrics_port
+            and bool(PROBE.fullmatch(data))
+            and data.lower().count(b"\r\nhost:") == 1
+        )
 
     # ---- the main loop: from a thread to the next request, or the end ---------------------------
 
