@@ -78,7 +78,9 @@ def ask(connection: socket.socket) -> bytes:
     connection.sendall(b"GET /hello/idle HTTP/1.1\r\nHost: x\r\n\r\n")
     answer = b""
     while not answer.endswith(b"}\n"):
-        answer += connection.recv(65536)
+        received = connection.recv(65536)
+        assert received, f"closed after {answer!r}"
+        answer += received
     return answer
 
 
