@@ -55,8 +55,10 @@ RUN mkdir -p var/lib/dpkg/status.d \
 
 # What no service reads goes: character sets of the C library (8 MB; Python has its own), scripts,
 # manuals, documentation other than the copyright files that licences ask for, and directories
-# that others may write to. The checksums go on listing only what is there.
+# that others may write to. Debian's hook for crash reports makes way for the project's own. The
+# checksums go on listing only what is there.
 RUN rm -r usr/{games,include,src} usr/sbin/* usr/lib/*-linux-gnu/gconv usr/lib/python3.13/test \
+        {etc,usr/lib}/python3.13/sitecustomize.py \
         usr/share/{base-files,binfmts,bug,dict,gcc,gdb,info,lintian,man,misc} \
         etc/{ca-certificates,default,dpkg,issue,issue.net,profile.d,skel,update-motd.d} \
         boot home root var/{backups,cache,local,lock,log,run,spool,tmp} var/lib/misc \
@@ -69,8 +71,9 @@ RUN rm -r usr/{games,include,src} usr/sbin/* usr/lib/*-linux-gnu/gconv usr/lib/p
     done
 
 # What the packages' own scripts would have done: the certificates as one file where OpenSSL looks
-# for it, the time zone, the command `python3`, a user without rights. /tmp and /data are open to all, and
-# sticky: whatever user the service runs as, it can write there and not touch another's files.
+# for it, the time zone, the command `python3`, a user without rights. /tmp and /data are open to
+# all, and sticky: whatever user the service runs as, it can write there and not touch another's
+# files.
 RUN cat usr/share/ca-certificates/mozilla/*.crt > etc/ssl/certs/ca-certificates.crt \
     && mkdir -p usr/lib/ssl opt/venv app data \
     && ln -s /etc/ssl/certs/ca-certificates.crt usr/lib/ssl/cert.pem \
@@ -145,24 +148,25 @@ RUN --mount=type=bind,source=requirements/runtime.txt,target=runtime.txt \
 FROM dependencies AS project
 
 # Into a folder of its own, so that the image gets it as a layer of its own: a code change pushes
-# that one, of some 64 kB. The dependencies are in place and locked, so none is resolved here. By its name
-# and not by its file, whose path pip would note down for all time.
+# that one, of some 65 kB. The dependencies are in place and locked, so none is resolved here. By
+# its name and not by its file, whose path pip would note down for all time.
 WORKDIR /project
-# A pipe does fail here, by the SHELL that the stage `build` has set.
-# hadolint ignore=DL4006
 RUN --mount=from=wheel,source=/wheel,target=/wheel \
-    /pip/bin/pip --python /opt/venv install --no-compile --no-deps --no-index \
-        --find-links /wheel --prefix /project/opt/venv "$(basename /wheel/*.whl | cut -d- -f1)"
+    wheel=$(basename /wheel/*.whl) \
+    && /pip/bin/pip --python /opt/venv install --no-compile --no-deps --no-index \
+        --find-links /wheel --prefix /project/opt/venv "${wheel%%-*}"
 COPY gunicorn.conf.py .flaskenv app/
+COPY deploy/sitecustomize.py opt/venv/lib/python3.13/site-packages/
 # No bytecode for what runs once, migrations and settings: the layer is smaller without.
 RUN python3 -B -m compileall -qf -s /project -p / -x 'migrations|__main__|gunicorn' \
         --invalidation-mode unchecked-hash /project
-# The server's part, which hardly ever changes, becomes the layer before: a code change that is
+# What hardly ever changes, the server's part, becomes the layer before: a code change that is
 # pushed, and pulled, is the smaller for it. The modes are set, for a checkout's depend on its
 # user's umask.
-RUN app=opt/venv/lib/python3.13/site-packages/app \
-    && mkdir -p "/server/$app" \
-    && mv "$app/server" "/server/$app" \
+RUN site=opt/venv/lib/python3.13/site-packages \
+    && mkdir -p "/server/$site/app" \
+    && mv "$site/app/server" "/server/$site/app" \
+    && mv "$site/sitecustomize.py" "$site/__pycache__" "/server/$site" \
     && chmod -R u=rwX,go=rX . /server \
     && find . /server -exec touch --no-dereference --date=@0 {} +
 

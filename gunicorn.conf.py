@@ -4,15 +4,6 @@ Every name here is one of gunicorn's: it ignores those that it does not know, so
 checks each. https://docs.gunicorn.org/en/stable/settings.html
 """
 
-import os
-import signal
-
-# The kernel keeps from process 1 every signal that it has no handler for, and gunicorn sets its own
-# when the application is loaded: until then, a stop would be in vain. Before the other imports,
-# which take the longest; and not by an exception, which whatever is under way may swallow.
-signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-signal.signal(signal.SIGINT, lambda *_: os._exit(0))
-
 import socket
 import sys
 from pathlib import Path

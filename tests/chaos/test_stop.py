@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import signal
 import socket
 import time
-from pathlib import Path
 
 import pytest
 
 from chaos.harness import exit_status, load, rounds, server, tell
-from containers import Container, docker, eventually, inspect
+from containers import Container, docker, eventually
 
 KINDS = {
     "fast": ("--clients", 64),
@@ -138,16 +135,15 @@ def test_a_stop_during_a_reload_is_not_put_off(image: str) -> None:
         assert took < 7
 
 
-def test_a_stop_while_it_starts_is_heard(image: str) -> None:
-    """The kernel keeps from process 1 all signals that it does not handle, as Python does not."""
-    with server(image, wait=False) as container:
-        status = Path(f"/proc/{inspect(container.name)['State']['Pid']}/status")
-
-        def handled() -> int:
-            caught = re.findall(r"^SigCgt:\s+(\w+)", status.read_text(), re.MULTILINE)[0]
-            return int(caught, 16) >> (signal.SIGTERM - 1) & 1
-
-        while not handled():
-            time.sleep(0.001)
-        assert stop(container) < 4
-        assert exit_status(container) == 0
+@pytest.mark.parametrize("delay", [0, 0.1, 0.2, 0.4])
+def test_a_stop_while_it_starts_is_heard(image: str, delay: float) -> None:
+    """The kernel keeps from process 1 all signals that it has no handler for."""
+    # Nothing hears a stop that comes before Python has begun: only that one may be in vain.
+    for _ in range(1 if delay else 3):
+        with server(image, wait=False) as container:
+            time.sleep(delay)
+            took = stop(container)
+            if took < 4:
+                assert exit_status(container) == 0
+                return
+    pytest.fail(f"it took {took:.1f} s")

@@ -182,6 +182,16 @@ def test_a_stop_is_clean_and_well_inside_ten_seconds(run: Run, signal_name: str)
     assert not state["OOMKilled"]
 
 
+def test_another_command_is_stopped_as_well(run: Run) -> None:
+    """As process 1 it would not hear of it, and a migration would have to be killed."""
+    container = run(command=("python", "-c", "import time; time.sleep(60)"))
+    time.sleep(0.5)
+    start = time.monotonic()
+    docker("stop", container.name)
+    assert time.monotonic() - start < 8
+    assert inspect(container.name)["State"]["ExitCode"] == 128 + signal.SIGTERM
+
+
 @pytest.mark.parametrize(
     ("variable", "reason"),
     [

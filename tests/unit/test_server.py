@@ -4,20 +4,16 @@ import datetime
 import json
 import os
 import runpy
-import signal
 import socket
 import types
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from gunicorn.config import Config
 
 from app.server import hooks
 from app.server.logger import ServerLogger, write_error
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 FILE = next(
     file
@@ -28,21 +24,17 @@ FILE = next(
 
 def settings() -> dict[str, Any]:
     names = runpy.run_path(str(FILE))
-    imported = {"limits", "os", "signal", "socket", "sys", "Path", "SettingsError", "ServerLogger"}
+    imported = {"limits", "socket", "sys", "Path", "SettingsError", "ServerLogger"}
     imported |= {"plan", "settings", "use_metrics_directory"}
     return {n: v for n, v in names.items() if not n.startswith("_") and n not in imported}
 
 
 @pytest.fixture(autouse=True)
-def no_metrics(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Reading the file makes a directory, sets a variable and a signal's handler; not here."""
+def no_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading the file makes a directory and sets a variable; not here."""
     monkeypatch.setenv("METRICS_PORT", "0")
     hooks.settings.cache_clear()
     hooks.plan.cache_clear()
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 def test_gunicorn_knows_every_setting_and_takes_its_value() -> None:

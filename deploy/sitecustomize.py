@@ -1,0 +1,19 @@
+"""The first of this project that Python runs in the image: from here on, a stop is heard.
+
+The kernel keeps from process 1 every signal that it has no handler for, and gunicorn sets its own
+when the application is loaded, half a second later: a `docker stop` until then would be in vain,
+and end with SIGKILL. Not by an exception, which whatever is being imported may swallow.
+https://docs.python.org/3/library/site.html#module-sitecustomize
+"""
+
+import os
+import signal
+import sys
+
+if sys.orig_argv[1:2] == ["/opt/venv/bin/gunicorn"]:
+    # As the stop of a service that has started.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGINT, lambda *_: os._exit(0))
+elif os.getpid() == 1:
+    # As what is not process 1: a migration, say.
+    signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
