@@ -43,28 +43,29 @@ threads = plan().threads
 # can't be loaded ends the container at once with its reason.
 preload_app = True
 
-# A leak in any library is bounded: a worker is replaced after so many requests, give or take,
-# so that not all are at the same time. 0 turns it off.
+# A leak in any library is bounded: a worker is replaced after so many requests, and at random some
+# more, so that not all are at the same time. 0 turns it off.
 max_requests = _settings.web_max_requests
-max_requests_jitter = _settings.web_max_requests // 10
+max_requests_jitter = _settings.jitter
 
-# The longest that gunicorn takes, and what proxies usually let pass; longer ones get a 414 or 431.
-limit_request_line = 8190
-limit_request_field_size = 8190
+# By default the longest that gunicorn takes, and what proxies usually let pass.
+limit_request_line = _settings.max_line_bytes
+limit_request_field_size = _settings.max_field_bytes
+limit_request_fields = _settings.max_fields
 
 # Seconds; 0 turns it off.
 keepalive = _settings.web_keepalive
 
 # A worker whose main loop has not turned for so many seconds is killed. A request that takes longer
 # is none of its business: it runs in a thread.
-timeout = 30
+timeout = _settings.web_hang_timeout
 
 # Docker sends SIGKILL 10 seconds after SIGTERM: be done well before. The worker keeps to
 # GRACEFUL_TIMEOUT by itself; this is when it is killed if it does not.
 graceful_timeout = _settings.graceful_timeout + 1
 
 # What waits to be accepted; the kernel takes its own limit (net.core.somaxconn) if that is lower.
-backlog = 2048
+backlog = _settings.web_backlog
 
 # Pieces of a file go the way of every other answer: what the client does not take is kept.
 sendfile = False

@@ -50,10 +50,6 @@ def _is_database_url(value: str) -> None:
         raise ValidationError("Not an address of a kind of database that is supported.")
 
 
-def _whole(lowest: int, highest: int) -> fields.Integer:
-    return fields.Integer(validate=validate.Range(lowest, highest, error="Out of range."))
-
-
 def _one_of(*words: str) -> fields.String:
     return fields.String(validate=validate.OneOf(words, error="Not one of them."))
 
@@ -70,6 +66,11 @@ def _setting(
     return dataclasses.field(default=default, metadata=about, repr=not secret)
 
 
+def _whole(default: int | None, lowest: int, highest: int, meaning: str) -> Any:  # noqa: ANN401
+    field = fields.Integer(validate=validate.Range(lowest, highest, error="Out of range."))
+    return _setting(default, field, f"a whole number from {lowest} to {highest}", meaning)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """The settings; each is the environment variable of the same name in capitals."""
@@ -82,10 +83,10 @@ class Settings:
         " text, sample data is there, and without `API_TOKEN` anybody may write. The image sets"
         " `production`.",
     )
-    app_port: int = _setting(
+    app_port: int = _whole(
         5000,
-        _whole(1, 65535),
-        "a whole number from 1 to 65535",
+        1,
+        65535,
         "The TCP port that the service listens on, on all IPv4 interfaces.",
     )
     app_revision: str | None = _setting(
@@ -94,16 +95,16 @@ class Settings:
         "any text",
         "The source revision, shown in `/GetMyInfo`. The build of the image sets it.",
     )
-    metrics_port: int = _setting(
+    metrics_port: int = _whole(
         9464,
-        _whole(0, 65535),
-        "a whole number from 0 to 65535",
+        0,
+        65535,
         "The TCP port of the metrics for Prometheus, at `/metrics`; 0 turns them off.",
     )
-    web_concurrency: int | None = _setting(
+    web_concurrency: int | None = _whole(
         None,
-        _whole(1, 64),
-        "a whole number from 1 to 64",
+        1,
+        64,
         "The number of worker processes. By default one for each CPU that the container may use, as"
         " far as its memory limit goes.",
     )
@@ -115,86 +116,125 @@ class Settings:
         " otherwise idle host that is faster by far; it is slower where two containers meet on a"
         " core. `--cpuset-cpus` assigns cores and is better.",
     )
-    web_threads: int = _setting(
+    web_threads: int = _whole(
         4,
-        _whole(1, 256),
-        "a whole number from 1 to 256",
+        1,
+        256,
         "The number of requests that each worker serves at a time.",
     )
-    web_max_requests: int = _setting(
+    web_max_requests: int = _whole(
         100_000,
-        _whole(0, 10**9),
-        "a whole number from 0 to 1000000000",
+        0,
+        10**9,
         "The number of requests after which a worker is replaced, which bounds any leak; 0 for"
         " never.",
     )
-    web_connections: int | None = _setting(
+    web_max_requests_jitter: int | None = _whole(
         None,
-        _whole(16, 1_000_000),
-        "a whole number from 16 to 1000000",
+        0,
+        10**9,
+        "The number of requests by which, at random, one worker is replaced later than another, so"
+        " that not all are at the same time. By default a tenth of `WEB_MAX_REQUESTS`.",
+    )
+    web_hang_timeout: int = _whole(
+        30,
+        2,
+        3600,
+        "The seconds that a worker's main loop may stand still; it is then killed and replaced. A"
+        " request that takes long is none of its business.",
+    )
+    web_backlog: int = _whole(
+        2048,
+        16,
+        65535,
+        "The number of connections that wait in the kernel to be accepted; the kernel has a limit"
+        " of its own (`net.core.somaxconn`).",
+    )
+    web_connections: int | None = _whole(
+        None,
+        16,
+        1_000_000,
         "The number of connections that each worker holds, as far as the limit of open files lets"
         " it. For one more it closes the one that has been silent for longest. By default 10000, or"
         " fewer where the memory limit is low.",
     )
-    web_keepalive: int = _setting(
+    web_keepalive: int = _whole(
         75,
-        _whole(0, 3600),
-        "a whole number from 0 to 3600",
+        0,
+        3600,
         "The seconds that a connection may wait for its next request; 0 closes it after each. More"
         " than a load balancer's own, often 60, so that it is the balancer that closes.",
     )
-    web_head_timeout: int = _setting(
+    web_head_timeout: int = _whole(
         10,
-        _whole(1, 300),
-        "a whole number from 1 to 300",
+        1,
+        300,
         "The seconds that a request's head may take to arrive.",
     )
-    web_body_timeout: int = _setting(
+    web_body_timeout: int = _whole(
         20,
-        _whole(1, 3600),
-        "a whole number from 1 to 3600",
+        1,
+        3600,
         "The seconds that a request's body may take to arrive, and a second more for each 4096"
         " bytes.",
     )
-    web_send_timeout: int = _setting(
+    web_send_timeout: int = _whole(
         20,
-        _whole(1, 3600),
-        "a whole number from 1 to 3600",
+        1,
+        3600,
         "The seconds that a client may take for an answer, and a second more for each 4096 bytes.",
     )
-    web_queue_timeout: int = _setting(
+    web_queue_timeout: int = _whole(
         2,
-        _whole(1, 300),
-        "a whole number from 1 to 300",
+        1,
+        300,
         "The seconds that a request may wait for a thread; it then gets a 503.",
     )
-    web_buffer_bytes: int | None = _setting(
+    web_buffer_bytes: int | None = _whole(
         None,
-        _whole(2**20, 2**33),
-        "a whole number from 1048576 to 8589934592",
+        2**20,
+        2**33,
         "The bytes of requests and answers that each worker keeps for slow clients; it gives up the"
         " slowest when they are more. A body up to an eighth of it takes no thread before it is"
         " complete. By default 16 MiB, or less where the memory limit is low.",
     )
-    drain_seconds: int = _setting(
+    drain_seconds: int = _whole(
         0,
-        _whole(0, 3600),
-        "a whole number from 0 to 3600",
+        0,
+        3600,
         "The seconds that a stopping service goes on serving while `/readyz` says 503, for load"
         " balancers that need so long to notice. With `GRACEFUL_TIMEOUT` less than what the engine"
         " waits before it kills (Docker: 10), or raise that: `docker stop --timeout`,"
         " `stop_grace_period`, `terminationGracePeriodSeconds`.",
     )
-    graceful_timeout: int = _setting(
+    graceful_timeout: int = _whole(
         7,
-        _whole(1, 3600),
-        "a whole number from 1 to 3600",
+        1,
+        3600,
         "The seconds that a stopping service gives to the requests that it has.",
     )
-    max_body_bytes: int = _setting(
+    max_line_bytes: int = _whole(
+        8190,
+        256,
+        8190,
+        "The size in bytes of a request's line; for a longer one there is a 414.",
+    )
+    max_field_bytes: int = _whole(
+        8190,
+        256,
+        8190,
+        "The size in bytes of each of a request's header fields; for a longer one there is a 431.",
+    )
+    max_fields: int = _whole(
+        100,
+        16,
+        1000,
+        "The number of a request's header fields; for more there is a 431.",
+    )
+    max_body_bytes: int = _whole(
         2**20,
-        _whole(1, 2**30),
-        "a whole number from 1 to 1073741824",
+        1,
+        2**30,
         "The size in bytes up to which a request's body is taken; a larger one gets a 413.",
     )
     trusted_proxies: tuple[Network, ...] = _setting(
@@ -236,10 +276,10 @@ class Settings:
         "The database's password, if `DATABASE_URL` holds none: so only this is a secret.",
         secret=True,
     )
-    database_timeout: int = _setting(
+    database_timeout: int = _whole(
         5,
-        _whole(1, 60),
-        "a whole number from 1 to 60",
+        1,
+        60,
         "The seconds that connecting to the database, a statement, or a wait for a lock may take.",
     )
     data_dir: Path = _setting(
@@ -264,6 +304,12 @@ class Settings:
     def development(self) -> bool:
         """Whether conveniences that production must not have are on."""
         return self.app_env == "development"
+
+    @property
+    def jitter(self) -> int:
+        """By how many requests workers are replaced apart, with its default."""
+        given = self.web_max_requests_jitter
+        return self.web_max_requests // 10 if given is None else given
 
     @property
     def logs_are_text(self) -> bool:

@@ -12,11 +12,15 @@ import dataclasses
 import json
 import re
 import socket
+from typing import TYPE_CHECKING
 
 import pytest
 
 from containers import HARDENED, Container, docker, free_port, started
 from malformed import CASES, CLOSED, TOKEN, Case
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 GOOD = "a-good-request"
 # Whose lines belong to no request.
@@ -149,3 +153,18 @@ def test_no_case_is_an_error_of_the_service_s_own(outcome: Outcome) -> None:
         assert line["level"] in ("info", "warning"), line
         assert "exc_info" not in line
         assert "Traceback" not in text
+
+
+def test_the_limits_of_a_head_are_settings(run: Callable[..., Container]) -> None:
+    limits = {"MAX_LINE_BYTES": 256, "MAX_FIELD_BYTES": 256, "MAX_FIELDS": 16}
+    container = run(*(w for name, size in limits.items() for w in ("-e", f"{name}={size}")))
+    container.wait_until_healthy()
+
+    def status(name: str, fields: dict[str, str]) -> int:
+        answer = container.get(f"/hello/{name}", headers={"Host": "x", **fields})
+        return int(answer.status)
+
+    assert status("x", {"A": "x" * 200}) == 200
+    assert status("x" * 300, {}) == 414
+    assert status("x", {"A": "x" * 300}) == 431
+    assert status("x", {f"A{number}": "x" for number in range(17)}) == 431

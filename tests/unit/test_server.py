@@ -50,6 +50,26 @@ def test_the_port_is_app_port_on_all_interfaces(monkeypatch: pytest.MonkeyPatch)
     assert settings()["bind"] == ["0.0.0.0:9000"]
 
 
+def test_the_server_s_limits_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {
+        "WEB_HANG_TIMEOUT": "timeout",
+        "WEB_BACKLOG": "backlog",
+        "WEB_KEEPALIVE": "keepalive",
+        "WEB_MAX_REQUESTS": "max_requests",
+        "WEB_MAX_REQUESTS_JITTER": "max_requests_jitter",
+        "MAX_LINE_BYTES": "limit_request_line",
+        "MAX_FIELD_BYTES": "limit_request_field_size",
+        "MAX_FIELDS": "limit_request_fields",
+    }
+    monkeypatch.setenv("WEB_MAX_REQUESTS", "1000")
+    assert settings()["max_requests_jitter"] == 100
+    hooks.settings.cache_clear()
+    for number, variable in enumerate(names, 300):
+        monkeypatch.setenv(variable, str(number))
+    found = settings()
+    assert [found[name] for name in names.values()] == list(range(300, 300 + len(names)))
+
+
 def test_a_bad_setting_ends_the_start_with_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APP_PORT", "abc")
     with pytest.raises(SystemExit, match="error: APP_PORT='abc': "):
