@@ -51,5 +51,5 @@ if __name__ == "__main__":
         use_reloader=True,
         # By the files' times: not every machine tells a container of changes outside of it.
         reloader_type="stat",
-        reloader_interval=0.2,  # type: ignore[arg-type]  # any number of seconds will do
+        reloader_interval=0.2,  # type: ignore[arg-type]  # said to be an int; time.sleep() gets it
     )
