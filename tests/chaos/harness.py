@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import json
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -63,6 +64,7 @@ class Result:
     unanswered: int
     lost: int
     truncated: int
+    by_worker: dict[str, int]
     statuses: dict[str, int]
     seconds: list[float]
     ends: list[float]
@@ -136,6 +138,12 @@ def workers(container: Container) -> list[int]:
     found = [tuple(map(int, line.split())) for line in shown]
     first = inspect(container.name)["State"]["Pid"]
     return sorted(pid for pid, parent in found if parent == first)
+
+
+def memory(container: Container) -> list[float]:
+    """For each worker the MB of its own and its share of what it shares, the oldest first."""
+    found = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in workers(container)]
+    return [int(re.findall(r"^Pss: +(\d+)", text, re.MULTILINE)[0]) / 1e3 for text in found]
 
 
 def replaced(container: Container, old: list[int]) -> list[int]:

@@ -29,7 +29,10 @@ class Hostile:
         self.opening = opening
         self.drip = drip
         self.closed = 0  # by the server
-        self.sockets = [self.connect() for _ in range(count)]
+        self.sockets = []
+        for _ in range(count):
+            self.sockets.append(self.connect())
+            time.sleep(0.5 / count)  # a burst may come to one worker, and leave the others alone
         self.over = threading.Event()
 
     def connect(self) -> socket.socket:

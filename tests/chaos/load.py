@@ -26,6 +26,8 @@ class Tally:
     unanswered: int = 0  # connections that nothing came of, after PATIENCE seconds
     lost: int = 0  # requests whose connection was closed or reset before any answer
     truncated: int = 0  # answers that were not whole
+    # Of those, by the last worker that has answered on the connection, if /chaos/worker was asked.
+    by_worker: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     statuses: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     seconds: list[float] = dataclasses.field(default_factory=list)
     ends: list[float] = dataclasses.field(default_factory=list)  # when each answer was there
@@ -61,6 +63,7 @@ class Clients:
 
     async def client(self, number: int) -> None:
         connection = None
+        worker = ""
         asked = number
         while not self.over:
             if connection is None:
@@ -70,17 +73,22 @@ class Clients:
                         return
                     await asyncio.sleep(0.02)
                     continue
+                worker = ""
             request = self.requests[asked % len(self.requests)]
             asked += 1
             began = time.monotonic()
             try:
-                keep = await asyncio.wait_for(
+                keep, body = await asyncio.wait_for(
                     self.exchange(*connection, request), self.options.patience
                 )
             except TimeoutError:
                 self.tally.unanswered += 1
                 keep = False
             else:
+                if body is None:
+                    self.tally.by_worker[worker] += 1
+                elif b" /chaos/worker " in request:
+                    worker = body.decode().strip()
                 self.tally.ends.append(time.monotonic())
                 self.tally.seconds.append(time.monotonic() - began)
             if not (keep and self.options.keep_alive):
@@ -103,23 +111,23 @@ class Clients:
 
     async def exchange(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes
-    ) -> bool:
-        """Ask once; whether the connection can be used again."""
+    ) -> tuple[bool, bytes | None]:
+        """Ask once; whether the connection can be used again, and the whole answer's body."""
         head = b""
         try:
             writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
             fields = head.lower()
             length = int(fields.partition(b"content-length:")[2].partition(b"\r\n")[0])
-            await reader.readexactly(length)
+            body = await reader.readexactly(length)
         except (OSError, asyncio.IncompleteReadError) as error:
             if head or getattr(error, "partial", b""):
                 self.tally.truncated += 1
             else:
                 self.tally.lost += 1
-            return False
+            return False, None
         self.tally.statuses[head.split(b" ", 2)[1].decode()] += 1
-        return b"connection: close" not in fields
+        return b"connection: close" not in fields, body
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from containers import HARDENED, Container, docker, inspect, started, unique
+from containers import HARDENED, Container, docker, inspect, network, postgres, started, unique
 from rootfs import Root
 
 if TYPE_CHECKING:
@@ -61,3 +61,16 @@ def run(image: str, request: pytest.FixtureRequest) -> Callable[..., Container]:
         return container
 
     return start
+
+
+@pytest.fixture
+def net() -> Iterator[str]:
+    with network() as name:
+        yield name
+
+
+@pytest.fixture
+def database(net: str) -> Iterator[tuple[str, str]]:
+    """A PostgreSQL server with an empty database: its container's name and its address."""
+    with postgres(net) as server:
+        yield server

@@ -20,8 +20,6 @@ from containers import (
     docker,
     ended,
     eventually,
-    network,
-    postgres,
     remove_containers,
     unique,
 )
@@ -53,19 +51,6 @@ def volume() -> Iterator[str]:
     yield name
     remove_containers(f"volume={name}")
     docker("volume", "rm", name)
-
-
-@pytest.fixture
-def net() -> Iterator[str]:
-    with network() as name:
-        yield name
-
-
-@pytest.fixture
-def database(net: str) -> Iterator[tuple[str, str]]:
-    """A PostgreSQL server with an empty database: its container's name and its address."""
-    with postgres(net) as server:
-        yield server
 
 
 @pytest.mark.parametrize("user", ["65532:65532", "12345:54321"])

@@ -30,10 +30,10 @@ KEPT_PIECES = 2**18
 # Pieces are joined up to so many bytes: a piece of a few would cost many times its size.
 SMALL_PIECE = 2**12
 
-# Only the main loop writes a connection's state: while a thread has one it is QUEUED.
 # Up to so many bytes a head and what follows are sent as one.
 SMALL_ANSWER = 2**16
 
+# Only the main loop writes a connection's state: while a thread has one it is QUEUED.
 READING, QUEUED, SENDING, CLOSING = range(4)
 
 
@@ -53,8 +53,8 @@ class Connection:
         "clean",
         "client",
         "deadline",
-        "failed",
         "frame",
+        "given_up",
         "held",
         "keep",
         "out",
@@ -87,7 +87,7 @@ class Connection:
         self.unsent = 0  # the bytes of `out`
         self.held = 0  # the bytes of both that the worker has on its account
         self.sent = 0  # what the client has taken since it did not take all at once
-        self.failed = False  # a thread has given up sending the answer
+        self.given_up = ""  # what a thread has given up on: receiving the "body", or to "send"
         self.keep = False  # whether another request may follow this answer
         self.clean = False  # nothing that the client has sent is left unread
         # While a thread has it: the names are gunicorn's.
@@ -208,8 +208,7 @@ class Exchange:
         poll.register(self._connection.socket, event)
         allowed = self._timeouts[event] + moved / LOWEST_RATE - waited
         if not poll.poll(max(0.0, allowed) * 1000):
-            if event == select.POLLOUT:
-                self._connection.failed = True
+            self._connection.given_up = "send" if event == select.POLLOUT else "body"
             # The error that gunicorn takes for a client that has gone away.
             raise ConnectionResetError(errno.ECONNRESET, "the client is too slow")
         self._waited[event] = waited + time.monotonic() - began

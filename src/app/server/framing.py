@@ -26,12 +26,24 @@ class TooLargeError(ValueError):
 class Frame:
     """The extent of the request at the beginning of a buffer, found as its bytes arrive."""
 
-    __slots__ = ("_at", "_chunked", "_end", "_seen", "_size", "expects", "head", "told", "whole")
+    __slots__ = (
+        "_at",
+        "_chunked",
+        "_end",
+        "_seen",
+        "_size",
+        "expects",
+        "head",
+        "large",
+        "told",
+        "whole",
+    )
 
     def __init__(self) -> None:
         """Know nothing yet."""
         self.head = 0  # bytes of the head with its empty line; 0 until it is there
         self.whole = False  # nothing of the request is missing
+        self.large = False  # the body is larger than what is kept
         self.expects = False  # the client waits for a 100 before it sends the body
         self.told = False  # it has got the 100; whoever sends it sets this
         self._end = 0  # where a body of known length ends
@@ -44,7 +56,8 @@ class Frame:
         """Whether a thread can have the request that `data` begins with.
 
         That is so when nothing of it is missing (`whole`), and also when the parser had better see
-        it at once: it is malformed, or its body has more than the `kept` bytes that are waited for.
+        it at once: it is malformed, or its body is `large`: more than `kept` bytes, which are not
+        waited for.
 
         Raises:
             TooLargeError: if the head or a chunk's line is too long, or the body has more than
@@ -102,7 +115,8 @@ class Frame:
         if length > most:
             raise TooLargeError(413, "Request Entity Too Large")
         self._end = self.head + length
-        return length > kept
+        self.large = length > kept
+        return self.large
 
     def _chunks(self, data: bytearray, kept: int, most: int) -> bool:
         """Walk over the chunks that are there, from where the last walk ended."""
@@ -130,6 +144,7 @@ class Frame:
             if size < 0 or self._size + size > most or overhead > most + HEAD_BYTES:
                 raise TooLargeError(413, "Request Entity Too Large")
             if self._size + size > kept:
+                self.large = True
                 return True
             if following > len(data):
                 return False

@@ -55,12 +55,19 @@ if TYPE_CHECKING:
 
 # Seconds.
 TICK = 0.25  # how late a deadline may be noticed
-ENDING_TICK = 0.02  # the same once the worker is ending
+ENDING_TICK = 0.02  # the same once the worker is ending: its successor, or `docker stop`, waits
+YIELD = 0.01  # how long connections are left to a worker that has fewer
+YIELD_TICK = 0.001  # how often it is looked whether it has caught up
+IN_VAIN = 0.1  # how long none are left to others when they have not caught up in time
 LINGER = 2.0  # how long a client that is told to stop sending may pause before it is cut off
+# How long a thread may keep the interpreter to itself while others want it. After each system call
+# the main loop is one of those: at Python's 5 ms, threads that compute made it up to a second late
+# for refusing what is too much. At 1 ms it was half a second, for 3 to 5 % of the throughput.
+SWITCH_INTERVAL = 0.001
 PLUG_AT_MOST = 1.0  # how long the last worker tries to close its listeners without a loss
 SILENCE = 1.0  # how long a silent connection is kept at least, if no longer than it must be
-# How long a worker that is replaced finishes what it has. Nobody waits for it, but it takes memory,
-# and the arbiter counts it as one of its workers.
+# How long a worker that is replaced finishes what it has. No client waits for that, but it takes
+# memory, and the arbiter counts it as one of its workers.
 LEAVING_AT_MOST = 600.0
 
 # A thousand clients whose time is up together must not make all others wait for their farewell.
@@ -120,7 +127,10 @@ class Worker(ThreadWorker):
         # Counted here: gunicorn's own count ends the worker, this one asks for a successor first.
         self.recycle_after, self.max_requests = self.max_requests, sys.maxsize
         self.buffer_bytes = self.settings.web_buffer_bytes or plan().buffer
+        # What is kept of a body; and, if it is larger, how many threads may read such a body at a
+        # time: the client is waited for there, and others must be served meanwhile.
         self.body_limits = self.buffer_bytes // 8, self.settings.max_body_bytes
+        self.readers = max(1, self.cfg.threads - 1)
         self.connections: dict[int, Connection] = {}  # all of them, by file descriptor
         # Those that have sent nothing since their last answer, and those with a part of a request;
         # the longest waiting come first.
@@ -130,6 +140,8 @@ class Worker(ThreadWorker):
         # a thread or the main loop, has it.
         self.waiting: dict[Connection, None] = {}
         self.given = 0  # requests that threads have, or wait for one
+        self.reading = 0  # those of them with a body that is too large to keep
+        self.later: collections.deque[Connection] = collections.deque()  # the same, not given yet
         self.requests: queue.SimpleQueue[Connection] = queue.SimpleQueue()
         self.answered: collections.deque[Connection] = collections.deque()
         self.held = 0  # bytes that wait here for slow clients and for threads
@@ -138,6 +150,8 @@ class Worker(ThreadWorker):
         self.paused = False  # not accepting, for there is no room
         # Seconds of the monotonic clock.
         self.next_tick = self.last_answer = 0.0
+        self.yields_until = 0.0  # 0 while it does not
+        self.yields_from = 0.0  # not before
         self.leaving_since = 0.0  # this worker
         self.ending_since = 0.0  # the whole service
         self.crowded_at = 0.0  # when there was last no room for who waits
@@ -152,6 +166,7 @@ class Worker(ThreadWorker):
         self.limit = capacity(wanted, self.cfg.threads)
         self.epoll = select.epoll()
         self.wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        sys.setswitchinterval(SWITCH_INTERVAL)
         super(ThreadWorker, self).init_process()
         self.log.info("Worker exiting (pid: %s)", self.pid)
         # Not by the interpreter's own end, which takes all objects apart, and for that copies
@@ -188,19 +203,24 @@ class Worker(ThreadWorker):
         while True:
             now = time.monotonic()
             if now >= self.next_tick:
-                tick = ENDING_TICK if state.phase() == state.ENDING else TICK
+                leaving = not self.alive or state.phase() == state.ENDING
+                tick = ENDING_TICK if leaving else TICK
                 self.next_tick = now + tick
                 self.notify()
                 self._expire(now)
                 if not self._goes_on(now):
                     return
-            for descriptor, _ in self.epoll.poll(tick if self.next_tick > now else 0):
+            patience = tick if self.next_tick > now else 0
+            if self.yields_until:
+                self._yield_no_longer(now)
+                patience = min(patience, YIELD_TICK)
+            for descriptor, _ in self.epoll.poll(patience):
                 if connection := self.connections.get(descriptor):
                     self._on_event(connection)
                 elif descriptor == self.wake:
                     os.eventfd_read(self.wake)
                     self._take_back()
-                elif descriptor in self.listening:
+                elif descriptor in self.listening and not self._yields():
                     self._accept(self.listening[descriptor])
 
     # ---- threads --------------------------------------------------------------------------------
@@ -265,7 +285,10 @@ class Worker(ThreadWorker):
             return ending or self.paused or not conn.frame.whole or bool(asked_to_close())
 
         req.should_close = should_close  # type: ignore[method-assign]
-        keep: bool = super().handle_request(req, conn)
+        try:
+            keep: bool = super().handle_request(req, conn)
+        finally:  # or else the request is a cycle, and waits for the garbage collector
+            del req.should_close
         conn.clean = conn.frame.whole
         return keep
 
@@ -274,6 +297,35 @@ class Worker(ThreadWorker):
         return bool(keepalive and conn.frame.whole and conn.parser.finish_body())
 
     # ---- the main loop: from accept to a thread -------------------------------------------------
+
+    def _yields(self) -> bool:
+        """Leave what comes to a worker that has fewer connections, if that one is quick.
+
+        All are woken for each connection, and the same is the first again and again: half of the
+        processors had nothing to do.
+        """
+        now = time.monotonic()
+        if not self.yields_until and now >= self.yields_from and state.someone_has_fewer(self.slot):
+            self.yields_until = now + YIELD
+            state.note(self.slot, state.YIELDING)
+            self._listen(on=False)
+        return bool(self.yields_until)
+
+    def _yield_no_longer(self, now: float) -> None:
+        """Accept again once the other worker has as many, or has had its time."""
+        if now >= self.yields_until:
+            self.yields_from = now + IN_VAIN  # it hangs, or has just started
+        elif state.someone_has_fewer(self.slot):
+            return
+        self.yields_until = 0.0
+        state.withdraw(self.slot, state.YIELDING)
+        if not self.paused:
+            self._listen(on=True)
+
+    def _listen(self, *, on: bool) -> None:
+        """Whether connections that come shall wake the main loop."""
+        for listener in self.listening.values():
+            self.epoll.modify(listener, select.EPOLLIN if on else 0)
 
     def _accept(self, listener: socket.socket) -> bool:
         """Accept one connection, so that workers share a burst; whether there was one."""
@@ -298,6 +350,7 @@ class Worker(ThreadWorker):
         connection = Connection(accepted, client, listener.getsockname(), now)
         connection.deadline = now + self.settings.web_head_timeout
         self.connections[accepted.fileno()] = connection
+        state.count(self.slot, len(self.connections))
         self.epoll.register(accepted, select.EPOLLIN | select.EPOLLONESHOT)
         self.silent[connection] = None
         return True
@@ -326,15 +379,15 @@ class Worker(ThreadWorker):
         self.crowded_at = time.monotonic()
         if not self.paused:
             self.paused = True
-            for listener in self.listening.values():
-                self.epoll.modify(listener, 0)
+            state.count(self.slot, state.FULL)
+            self._listen(on=False)
 
     def _resume(self) -> None:
         """Accept again."""
         if self.paused:
             self.paused = False
-            for listener in self.listening.values():
-                self.epoll.modify(listener, select.EPOLLIN)
+            state.count(self.slot, len(self.connections))
+            self._listen(on=not self.yields_until)
 
     def _on_event(self, connection: Connection) -> None:
         """Do what the connection's client has made possible."""
@@ -425,12 +478,31 @@ class Worker(ThreadWorker):
         ):
             self._reply(connection, answers.alive())
             return
-        self.given += 1
+        if (
+            connection.frame.large
+            and self.reading >= self.readers
+            and self.held > self.buffer_bytes
+        ):
+            self._count("overload")  # there is no memory for it to wait in
+            self._reply(connection, answers.overloaded())
+            return
         connection.state = QUEUED
         connection.sent = 0  # of this answer, whose time it is that it adds to
         connection.deadline = now + self.settings.web_queue_timeout
         self.waiting[connection] = None
-        self.requests.put(connection)
+        if connection.frame.large:
+            self.later.append(connection)
+            self._give_large()
+        else:
+            self.given += 1
+            self.requests.put(connection)
+
+    def _give_large(self) -> None:
+        """Let threads have the requests whose bodies they must read, but not the last thread."""
+        while self.later and self.reading < self.readers:
+            self.reading += 1
+            self.given += 1
+            self.requests.put(self.later.popleft())
 
     def _is_probe(self, connection: Connection) -> bool:
         """Whether the request is one for `/livez` that the parser has nothing to object to."""
@@ -449,9 +521,10 @@ class Worker(ThreadWorker):
         """Go on with the connections that threads have answered."""
         while self.answered:
             connection = self.answered.popleft()
-            self.given -= 1
-            if connection.failed:
-                self._count("send")
+            self._taken(connection)
+            if connection.given_up:
+                self._count(connection.given_up)
+            if connection.given_up == "send":
                 self._drop(connection, reset=True)
                 continue
             self._sending(connection)
@@ -462,6 +535,15 @@ class Worker(ThreadWorker):
             self._relieve()
         self.last_answer = time.monotonic()
         state.note(self.slot, state.ANSWERED)
+        if self.nr >= self.recycle_after and self.alive and state.phase() != state.ENDING:
+            self._ask_for_a_successor()
+
+    def _taken(self, connection: Connection) -> None:
+        """Note that no thread has the connection's request, nor is going to."""
+        self.given -= 1
+        if connection.frame.large:
+            self.reading -= 1
+            self._give_large()
 
     def _sending(self, connection: Connection) -> None:
         connection.state = SENDING
@@ -499,6 +581,8 @@ class Worker(ThreadWorker):
         self.partial.pop(connection, None)
         connection.clean = connection.frame.whole
         connection.keep = False
+        if connection.buffer[:7].removeprefix(b"\r\n").startswith(b"HEAD "):
+            answer = answer[: answer.index(b"\r\n\r\n") + 4]
         connection.out.append(memoryview(answer))
         connection.unsent = len(answer)
         connection.buffer.clear()
@@ -542,6 +626,7 @@ class Worker(ThreadWorker):
         """Close at once; with `reset` so that the client sees that an answer is not whole."""
         if self.connections.pop(connection.socket.fileno(), None) is None:
             return
+        state.count(self.slot, len(self.connections))
         self.silent.pop(connection, None)
         self.partial.pop(connection, None)
         self.held -= connection.held
@@ -584,7 +669,10 @@ class Worker(ThreadWorker):
         """End the connection's state, as its client can best bear it."""
         if connection.state == QUEUED:
             if self.waiting.pop(connection, self) is not self:
-                self.given -= 1
+                if connection in self.later:
+                    self.later.remove(connection)
+                else:
+                    self._taken(connection)
                 self._count("overload")
                 self._reply(connection, answers.overloaded())
             return
@@ -644,8 +732,6 @@ class Worker(ThreadWorker):
             return False
         ending = state.phase() == state.ENDING
         if self.alive and not ending:
-            if self.nr >= self.recycle_after:
-                self._ask_for_a_successor()
             return True
         if not self.leaving_since:
             self.alive = False  # a signal that came before its handler was there is lost
