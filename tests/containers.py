@@ -51,11 +51,17 @@ def unique(kind: str) -> str:
     return f"contract-{kind}-{uuid.uuid4().hex[:12]}"
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A TCP port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port that nobody listens on now; another one each time, for the kernel repeats some."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port: int = probe.getsockname()[1]
+        if port not in _given:
+            _given.add(port)
+            return port
 
 
 def eventually(condition: Callable[[], Any], within: float, what: str) -> Any:
