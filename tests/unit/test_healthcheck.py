@@ -26,7 +26,7 @@ def server(behave: Callable[[socket.socket], None]) -> Iterator[int]:
             with connection, contextlib.suppress(OSError):
                 behave(connection)
 
-        thread = threading.Thread(target=serve)
+        thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield listener.getsockname()[1]
         thread.join()
@@ -76,7 +76,11 @@ def test_a_closed_port_is_not() -> None:
 
 
 def test_a_server_that_never_answers_is_not() -> None:
-    with server(lambda _: time.sleep(1)) as port:
+    def listen(connection: socket.socket) -> None:
+        while connection.recv(1024):
+            pass
+
+    with server(listen) as port:
         assert "timed out" in (healthcheck.check(port, timeout=0.2) or "")
 
 

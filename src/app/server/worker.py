@@ -667,6 +667,11 @@ class Worker(ThreadWorker):
 
     def _expired(self, connection: Connection) -> None:
         """End the connection's state, as its client can best bear it."""
+        if connection.state != QUEUED and connection not in self.parked:
+            # What the client did in time counts, though the loop may have stood still since then.
+            self._on_event(connection)
+            if connection.socket.fileno() < 0 or connection.deadline >= time.monotonic():
+                return
         if connection.state == QUEUED:
             if self.waiting.pop(connection, self) is not self:
                 if connection in self.later:
