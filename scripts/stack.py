@@ -152,7 +152,9 @@ def up() -> None:
 
 def containers(*services: str) -> list[dict[str, Any]]:
     """The stack's containers as compose lists them; not those of `docker compose run`."""
-    listed = output(*COMPOSE, "ps", "--all", "--format", "json", *services) or ""
+    listed = output(*COMPOSE, "ps", "--all", "--format", "json", *services)
+    if listed is None:  # taken for none, replicas that serve would be removed
+        die("`docker compose ps` failed: which containers there are can't be told")
     # One object a line; older versions of compose print one list.
     found: list[dict[str, Any]] = []
     for line in listed.splitlines():
@@ -162,7 +164,7 @@ def containers(*services: str) -> list[dict[str, Any]]:
 
 
 def unhealthy() -> list[str]:
-    """The services that do not run as they should; all, if that can't be told."""
+    """The services that do not run as they should."""
     well = ("healthy", "")
     return [
         each["Service"]

@@ -36,13 +36,15 @@ class Hostile:
         self.over = threading.Event()
 
     def connect(self) -> socket.socket:
-        connection = socket.socket()
-        # As little as possible of an answer that nobody reads; before connect(), which tells it.
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.settimeout(10)
-        connection.connect(("127.0.0.1", self.port))
-        connection.sendall(self.opening)
-        connection.setblocking(False)
+        with contextlib.ExitStack() as stack:
+            connection = stack.enter_context(socket.socket())
+            # As little as possible of an answer that nobody reads; connect() tells it.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.settimeout(10)
+            connection.connect(("127.0.0.1", self.port))
+            connection.sendall(self.opening)
+            connection.setblocking(False)
+            stack.pop_all()
         return connection
 
     def run(self) -> None:

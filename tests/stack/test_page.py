@@ -110,8 +110,8 @@ def test_the_policy_is_in_force(visit: Open, troubles: list[str]) -> None:
     """Were it not, the other tests' empty list of troubles would say nothing of it."""
     page = visit()
     # What a hole in the page would let in: by the page's own hand, not by the test's.
-    page.get_by_role("main").evaluate("main => { main.innerHTML += '<img src=x onerror=x()>' }")
-    page.wait_for_timeout(200)
+    with page.expect_console_message(lambda said: "Content Security Policy" in said.text):
+        page.get_by_role("main").evaluate("main => { main.innerHTML += '<img src=x onerror=x()>' }")
     assert [text for text in troubles if "Content Security Policy" in text]
 
 
