@@ -160,6 +160,28 @@ def test_workers_that_die_at_every_first_request_end_it(image: str) -> None:
         assert container.logs().count("5 workers in a row died before their first answer") == 1
 
 
+def test_no_request_is_lost_by_a_pause(image: str) -> None:
+    """Longer than a worker's main loop may stand still, and than anything may take."""
+    limits = (f"WEB_{name}_TIMEOUT=2" for name in ("HANG", "HEAD", "BODY", "SEND", "QUEUE"))
+    options = ("WEB_KEEPALIVE=2", *limits)
+    with server(image, *(word for option in options for word in ("--env", option))) as container:
+        for kind in ((), ("--keep-alive",)):
+            with load(container, "--clients", 32, "--patience", 30, *kind) as clients:
+                before = workers(container)
+                for _ in rounds(full=5, short=1):
+                    time.sleep(1)
+                    docker("pause", container.name)
+                    time.sleep(4)
+                    docker("unpause", container.name)
+                time.sleep(2)
+                result = clients.result(finish=True)
+            tell(f"{kind}: {result}")
+            # Those that had waited for a thread for too long are told so.
+            assert result.lost == result.truncated == result.refused == 0, result
+            assert set(result.statuses) <= {"200", "503"}
+            assert workers(container) == before
+
+
 def test_a_hung_worker_is_killed_and_a_slow_request_is_not(image: str) -> None:
     heartbeat = ("--env", "WEB_HANG_TIMEOUT=2")
     with (

@@ -63,6 +63,11 @@ def code(function: Callable[..., object]) -> str:
             "Supervisor.reload, .replace: ends the oldest first",
         ),
         (
+            arbiter.Arbiter.murder_workers,
+            "9ea65f8d320b",
+            "Supervisor.end_hung: looked up on the object",
+        ),
+        (
             arbiter.Arbiter.spawn_worker,
             "a80369bcdbb6",
             "hooks.pre_fork; Worker's way to run() and out",

@@ -40,6 +40,8 @@ class FakeArbiter:
         self.born = 0
         self.no_room = False
         self.quits = 0
+        self.looks = 0
+        self.timeout = 3
         for _ in range(2):
             self.spawn_worker()
 
@@ -54,6 +56,9 @@ class FakeArbiter:
 
     def handle_quit(self) -> None:
         self.quits += 1
+
+    def murder_workers(self) -> None:
+        self.looks += 1
 
     def signal(self, number: int, frame: object) -> None:
         pass
@@ -202,6 +207,27 @@ def test_workers_that_die_before_their_first_answer_end_it(arbiter: Any) -> None
         supervisor.note_end(dead)
     with pytest.raises(HaltServer, match="5 workers in a row"):
         supervisor.note_end(dead)
+
+
+def test_no_worker_is_killed_for_the_time_in_which_all_stood_still(
+    arbiter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = {"now": 100.0}
+    monkeypatch.setattr(time, "monotonic", lambda: clock["now"])
+    supervisor.take_over(arbiter, 0)
+
+    def look(*after: float) -> int:
+        """How often it looks for workers that hang, so many seconds after the last time."""
+        looks = int(arbiter.looks)
+        for seconds in after:
+            clock["now"] += seconds
+            arbiter.murder_workers()
+        return int(arbiter.looks) - looks
+
+    assert look(1, 1, 1, 1) == 1  # none of them is older than that
+    assert look(1.4, 0.1, 1) == 3
+    assert look(60, 1, 1, 1) == 0
+    assert look(1, 1) == 2
 
 
 @pytest.mark.parametrize(("seconds", "is_loop"), [(30, True), (90, False)])

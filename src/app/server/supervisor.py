@@ -37,15 +37,20 @@ if TYPE_CHECKING:
         handle_term: Callable[[], None]
         handle_usr2: Callable[[], None]
         handle_winch: Callable[[], None]
-
+        murder_workers: Callable[[], None]
         signal: Callable[[int, object], None]
         spawn_worker: Callable[[], int]
+        timeout: float
 
 
 # So many workers that died in a row, none of which had answered anything, not even a probe, within
 # so many seconds: starting more of them is no service.
 CRASHES = 5
 CRASHES_WITHIN = 300.0
+
+# The arbiter looks after its workers once a second. If it is so many seconds late, all have stood
+# still: paused (`docker pause`), or for want of a processor.
+LATE = 0.5
 
 _supervisor: Supervisor | None = None
 
@@ -60,8 +65,11 @@ class Supervisor:
         self.spare = spare
         self.outdated: set[SlotWorker] = set()  # workers that are to be replaced
         self.crashes: collections.deque[float] = collections.deque(maxlen=CRASHES)
+        self.looked = self.resumed = time.monotonic()
         self._quit, self._spawn = arbiter.handle_quit, arbiter.spawn_worker
+        self._end_hung = arbiter.murder_workers
         arbiter.spawn_worker = self.spawn
+        arbiter.murder_workers = self.end_hung
         arbiter.handle_term = arbiter.handle_int = self.drain
         arbiter.handle_quit = self.quit
         arbiter.handle_alrm = self.end
@@ -125,6 +133,18 @@ class Supervisor:
         except OSError as error:  # fork failed; what goes wrong in the child is told there
             self.arbiter.log.error("no worker could be started: %s", error)
             return 0
+
+    def end_hung(self) -> None:
+        """Kill workers whose main loops hang; not for the time in which this process hung as well.
+
+        After a pause all heartbeats are old, and gunicorn killed the workers with their requests.
+        """
+        now = time.monotonic()
+        if now - self.looked > 1 + LATE:
+            self.resumed = now
+        self.looked = now
+        if now - self.resumed > self.arbiter.timeout:
+            self._end_hung()
 
     def reload(self) -> None:
         """Replace all workers, one after the other (SIGHUP).
