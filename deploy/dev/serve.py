@@ -49,7 +49,9 @@ if __name__ == "__main__":
         application,
         threaded=True,
         use_reloader=True,
-        # By the files' times: not every machine tells a container of changes outside of it.
+        # By the files' times: not every machine tells a container of changes outside of it. The
+        # interval is annotated as an int here, as a float where it is used, for time.sleep(); a
+        # whole second would be half of what an edit may take.
         reloader_type="stat",
-        reloader_interval=0.2,  # type: ignore[arg-type]  # said to be an int; time.sleep() gets it
+        reloader_interval=0.2,  # type: ignore[arg-type]
     )

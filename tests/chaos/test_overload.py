@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from chaos.harness import Result, load, memory, server, tell
@@ -21,19 +20,14 @@ def served(container: Container, clients: int, *options: object) -> Result:
         return running.result()
 
 
-def peak(container: Container) -> float:
-    """How many a second it serves of as many clients as it takes to keep it busy."""
-    result = served(container, 16)
-    assert result.all_served(), result
-    return len(result.seconds) / SECONDS
-
-
 def test_four_times_too_many(image: str) -> None:
     """With a queue of a second, so many clients that it would be one of four."""
     # The clients have what is left of two cores: without, they would wait for the processor, up to
     # a second at a time, and that would be measured.
     with server(image, "--cpus", "1.5", "--env", "WEB_QUEUE_TIMEOUT=1") as container:
-        rate = peak(container)
+        peak = served(container, 16)
+        assert peak.all_served(), peak
+        rate = len(peak.seconds) / SECONDS
         before = max(memory(container))
         over = served(container, int(rate * 4))
         tell(
@@ -42,8 +36,7 @@ def test_four_times_too_many(image: str) -> None:
         )
         assert over.lost == over.truncated == over.unanswered == 0, over
         assert set(over.statuses) == {"200", "503"}, over
-        # Of what is served, no less than before, or after: the machine may have become slower.
-        rate = min(rate, peak(container))
+        # Of what is served, no less than before.
         assert over.statuses["200"] / SECONDS > 0.8 * rate, (rate, over)
         # A queue of a second, and clients that all come at once.
         assert max(over.seconds) < 3
@@ -58,16 +51,12 @@ def test_it_says_to_ask_later_and_that_it_is_alive(image: str) -> None:
         load(container, "--clients", 4, "--path", "/chaos/slow?8"),
     ):
         eventually(lambda: container.get("/hello/x").status == 503, 5, "its thread is busy")
-        took = []
         for _ in range(3):
             refused = container.get("/hello/x")
             assert refused.status == 503
             assert refused.headers["Retry-After"] == "5"
             assert refused.headers["Content-Type"] == "application/problem+json"
             assert refused.json()["status"] == 503
-            began = time.monotonic()
-            alive = container.get("/livez")
-            took.append(time.monotonic() - began)
+            alive = container.get("/livez", timeout=0.5)
             assert alive.status == 200
             assert alive.json() == {"status": "ok"}
-        assert min(took) < 0.5

@@ -108,9 +108,7 @@ def load(container: Container, seconds: float) -> list[int]:
 
 @pytest.mark.parametrize(("memory", "most"), [(96, 1), (256, 3), (1024, 19)])
 def test_what_was_chosen_fits_into_the_memory_under_load(run: Run, memory: int, most: int) -> None:
-    # What waits for a slow disk takes memory, too, and is not to be refused.
-    patient = ("-e", "WEB_QUEUE_TIMEOUT=30", "-e", "DATABASE_TIMEOUT=30")
-    container = run("--memory", f"{memory}m", "-e", "API_TOKEN=t", *patient).wait_until_healthy()
+    container = run("--memory", f"{memory}m", "-e", "API_TOKEN=t").wait_until_healthy()
     line = told(container)
     # The pids limit of 64 allows no more than eight, and one while another is replaced.
     assert int(line[1]) == booted(container) == min(most, 8, int(container.python(CORES)))
@@ -125,7 +123,7 @@ def test_what_was_chosen_fits_into_the_memory_under_load(run: Run, memory: int, 
 @pytest.mark.parametrize("memory", [96, 140])
 def test_replacing_a_worker_fits_into_the_memory_as_well(run: Run, memory: int) -> None:
     """By recycling and by a signal; at 96 MiB the old one ends first."""
-    options = ("--memory", f"{memory}m", "-e", "API_TOKEN=t", "-e", "WEB_MAX_REQUESTS=200")
+    options = ("--memory", f"{memory}m", "-e", "API_TOKEN=t", "-e", "WEB_MAX_REQUESTS=400")
     container = run(*options).wait_until_healthy()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         loading = pool.submit(load, container, 6)

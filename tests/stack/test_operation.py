@@ -50,6 +50,12 @@ def test_every_container_is_hardened_and_bounded(stack: Stack) -> None:
             assert len(own) > 1
 
 
+def test_a_rollout_that_can_t_see_its_replicas_says_so(small: Stack) -> None:
+    done = small.make("rollout", DOCKER_HOST="unix:///nowhere")
+    assert done.returncode != 0
+    assert "which containers there are can't be told" in done.stderr
+
+
 def test_only_the_gateway_is_published_and_the_database_has_no_way_out(stack: Stack) -> None:
     for service in ("db", "app", "gateway"):
         (container,) = stack.containers(service)
