@@ -23,7 +23,7 @@ found = []
 for process in pathlib.Path("/proc").glob("[0-9]*"):
     try:
         text = (process / "status").read_text()
-    except ProcessLookupError:
+    except (FileNotFoundError, ProcessLookupError):
         continue
     status = dict(line.split(":", 1) for line in text.splitlines())
     # This one, say, or a health check: begun from outside.
