@@ -218,7 +218,7 @@ def test_readiness_does_not_wait_for_a_database_that_hangs(hanging: database.Pro
     began = time.monotonic()
     for _ in range(3):
         assert hanging.problem(timeout=0.05) == "no answer within 0.05 seconds"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 0.9
 
 
 def test_without_the_database_only_what_needs_it_fails() -> None:
