@@ -164,8 +164,8 @@ RUN python3 -B -m compileall -qf -s /project -p / -x 'migrations|__main__|gunico
 # pushed, and pulled, is the smaller for it. The modes are set, for a checkout's depend on its
 # user's umask.
 RUN site=opt/venv/lib/python3.13/site-packages \
-    && mkdir -p "/server/$site/app" \
-    && mv "$site/app/server" "/server/$site/app" \
+    && mkdir -p "/server/$site/drydock" \
+    && mv "$site/drydock/server" "/server/$site/drydock" \
     && mv "$site/sitecustomize.py" "$site/__pycache__" "/server/$site" \
     && chmod -R u=rwX,go=rX . /server \
     && find . /server -exec touch --no-dereference --date=@0 {} +
@@ -201,7 +201,7 @@ STOPSIGNAL SIGTERM
 
 # No shell and no curl: a small script, by its path, isolated (-I) and without site-packages (-S).
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --start-interval=1s --retries=3 \
-    CMD ["python3", "-IS", "/opt/venv/lib/python3.13/site-packages/app/healthcheck.py"]
+    CMD ["python3", "-IS", "/opt/venv/lib/python3.13/site-packages/drydock/healthcheck.py"]
 
 # The exec form makes gunicorn PID 1, so that it gets Docker's signals.
 CMD ["gunicorn"]

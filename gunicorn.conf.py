@@ -8,8 +8,8 @@ import socket
 import sys
 from pathlib import Path
 
-from app.server import limits
-from app.server.hooks import (  # noqa: F401 (gunicorn finds some by their names)
+from drydock.server import limits
+from drydock.server.hooks import (  # noqa: F401 (gunicorn finds some by their names)
     child_exit,
     plan,
     post_fork,
@@ -18,9 +18,9 @@ from app.server.hooks import (  # noqa: F401 (gunicorn finds some by their names
     use_metrics_directory,
     when_ready,
 )
-from app.server.logger import ServerLogger
-from app.server.strict import pre_request  # noqa: F401 (as above)
-from app.settings import SettingsError
+from drydock.server.logger import ServerLogger
+from drydock.server.strict import pre_request  # noqa: F401 (as above)
+from drydock.settings import SettingsError
 
 try:
     _settings = settings()
@@ -35,7 +35,7 @@ bind = [f"0.0.0.0:{port}" for port in _ports]
 # Threads let a worker serve others while one request waits; processes use the cores, as many as the
 # container may use and has the memory for. The class is gthread with a main loop of its own:
 # docs/server.md.
-worker_class = "app.server.worker.Worker"
+worker_class = "drydock.server.worker.Worker"
 workers = plan().workers
 threads = plan().threads
 

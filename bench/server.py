@@ -19,7 +19,7 @@ from container import running, wrk
 
 WORKERS = {
     name: {"LOG_LEVEL": "warning", "GUNICORN_CMD_ARGS": f"--worker-class {kind}"}
-    for name, kind in (("this worker", "app.server.worker.Worker"), ("gthread", "gthread"))
+    for name, kind in (("this worker", "drydock.server.worker.Worker"), ("gthread", "gthread"))
 }
 # Small answers on kept connections, few and many; a connection for each request.
 LOADS = {

@@ -24,9 +24,9 @@ from datetime import datetime
 LAUNCH = """
 import time
 points = {"interpreter": time.time()}
-import app.factory, app.server.hooks, app.server.logger, gunicorn.app.wsgiapp
+import drydock.factory, drydock.server.hooks, drydock.server.logger, gunicorn.app.wsgiapp
 points["imports"] = time.time()
-build = app.factory.build
+build = drydock.factory.build
 def timed(settings):
     began = time.time()
     built = build(settings)
@@ -34,7 +34,7 @@ def timed(settings):
     import json
     print(json.dumps(points), flush=True)
     return built
-app.factory.build = timed
+drydock.factory.build = timed
 import sys
 sys.argv = ["gunicorn"]
 gunicorn.app.wsgiapp.run()

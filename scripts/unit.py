@@ -12,7 +12,13 @@ from common import entry, say
 from containers import SECCOMP, network, postgres
 
 PYTEST = ("python3", "-m", "pytest", "-p", "no:cacheprovider", "tests/unit")
-COVERAGE = ("--cov=app", "--cov-branch", "--cov-report=term:skip-covered", "--cov-fail-under=95")
+COVERAGE = (
+    "--cov=app",
+    "--cov=drydock",
+    "--cov-branch",
+    "--cov-report=term:skip-covered",
+    "--cov-fail-under=95",
+)
 # As the service itself is run, but for its limits: some tests start several processes.
 HARDENED = (
     *("--rm", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL"),

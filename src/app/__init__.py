@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flask import Flask
 
-    from app.settings import Settings
+    from drydock.settings import Settings
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -17,10 +17,10 @@ def create_app(settings: Settings | None = None) -> Flask:
         SystemExit: with one clear line for each thing that is wrong with the environment.
 
     """
-    # Imported here, so that `app.healthcheck` and the command line's help do not pay for it.
-    from app.database import DatabaseError
-    from app.factory import build
-    from app.settings import Settings, SettingsError
+    # Imported here, so that `drydock.healthcheck` and the command line's help do not pay for it.
+    from drydock.database import DatabaseError
+    from drydock.factory import build
+    from drydock.settings import Settings, SettingsError
 
     try:
         return build(settings or Settings.load())

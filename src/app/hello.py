@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import current_app
 from marshmallow import Schema, fields
 
-from app.api import Blueprint
+from drydock.api import Blueprint
 
 blueprint = Blueprint("hello", __name__, description="The greeting")
 

@@ -9,8 +9,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
-from app import create_app, database
-from app.settings import Settings
+from app import create_app
+from drydock import database
+from drydock.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,8 +12,9 @@ from alembic.migration import MigrationContext
 from prometheus_client import REGISTRY
 from sqlalchemy import create_engine, text
 
-from app import create_app, database
-from app.settings import Settings
+from app import create_app
+from drydock import database
+from drydock.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,8 +8,8 @@ from gunicorn.config import Config
 from gunicorn.http.errors import NoMoreData, ParseException
 from gunicorn.http.parser import RequestParser
 
-from app.server import strict
-from app.server.framing import CHUNK_LINE_BYTES, HEAD_BYTES, Frame, TooLargeError
+from drydock.server import strict
+from drydock.server.framing import CHUNK_LINE_BYTES, HEAD_BYTES, Frame, TooLargeError
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"

@@ -1,6 +1,6 @@
 """What is relied on of gunicorn beyond what it documents.
 
-Any of these failing says that another gunicorn is installed than the one that app.server was
+Any of these failing says that another gunicorn is installed than the one that drydock.server was
 written for, and measured with. Read what has changed, compare, measure, then update the digest.
 """
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app import healthcheck
+from drydock import healthcheck
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,4 +114,4 @@ def test_it_imports_little() -> None:
         text=True,
         check=True,
     )
-    assert not {"flask", "app", "http", "email", "ssl"} & set(done.stdout.split())
+    assert not {"flask", "app", "drydock", "http", "email", "ssl"} & set(done.stdout.split())

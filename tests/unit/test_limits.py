@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.server import limits
-from app.server.limits import MIB, Limits
+from drydock.server import limits
+from drydock.server.limits import MIB, Limits
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app import logs
-from app.middleware import Observe, trace_id
-from app.settings import Settings
+from drydock import logs
+from drydock.middleware import Observe, trace_id
+from drydock.settings import Settings
 
 if TYPE_CHECKING:
     from unit.conftest import Build

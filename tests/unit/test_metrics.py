@@ -67,7 +67,7 @@ def test_port_0_turns_them_off(build: Build) -> None:
 
 WORKERS = """
 import os, sys
-from app import metrics
+from drydock import metrics
 def worker(slot):
     pid = os.fork()
     if pid == 0:
@@ -106,7 +106,7 @@ def test_recycled_workers_lose_no_count_and_leave_no_file_behind(tmp_path: Path)
 
 def test_without_them_a_worker_can_end_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception here would end the arbiter, and with it the service."""
-    from app import metrics
+    from drydock import metrics
 
     monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
     metrics.leave_slot(0)
@@ -116,7 +116,7 @@ def test_without_them_a_worker_can_end_as_well(monkeypatch: pytest.MonkeyPatch) 
 def test_the_directory_is_wiped_at_start_and_not_at_a_reload(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool
 ) -> None:
-    from app.server.hooks import use_metrics_directory
+    from drydock.server.hooks import use_metrics_directory
 
     directory = tmp_path / "metrics"
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(directory) if again else "")

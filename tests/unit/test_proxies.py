@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.middleware import TrustedProxies
+from drydock.middleware import TrustedProxies
 
 if TYPE_CHECKING:
     from unit.conftest import Build

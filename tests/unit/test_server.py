@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from gunicorn.config import Config
 
-from app.server import hooks
-from app.server.logger import ServerLogger, write_error
+from drydock.server import hooks
+from drydock.server.logger import ServerLogger, write_error
 
 FILE = next(
     file

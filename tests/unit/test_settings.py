@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app import create_app
-from app.settings import Settings, SettingsError
+from drydock.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from pathlib import Path

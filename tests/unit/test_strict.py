@@ -13,7 +13,7 @@ from gunicorn.http.errors import (
 )
 from gunicorn.http.parser import RequestParser
 
-from app.server import hooks, strict
+from drydock.server import hooks, strict
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from gunicorn.errors import HaltServer
 
-from app.server import state, supervisor
+from drydock.server import state, supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,9 +23,9 @@ from gunicorn.config import Config
 from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 
-from app.server import hooks, listener, state, worker
-from app.server.connection import Connection, Exchange
-from app.server.worker import Worker, capacity
+from drydock.server import hooks, listener, state, worker
+from drydock.server.connection import Connection, Exchange
+from drydock.server.worker import Worker, capacity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

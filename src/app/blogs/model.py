@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import PrimaryKeyConstraint, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.database import Model
+from drydock.database import Model
 
 TITLE_LENGTH = 200  # characters
 

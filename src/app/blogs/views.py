@@ -11,10 +11,10 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 from werkzeug.exceptions import Conflict, NotFound
 
-from app.api import SECURITY, Blueprint
-from app.auth import writer_only
 from app.blogs.model import TITLE_LENGTH, Blog
-from app.database import transaction
+from drydock.api import SECURITY, Blueprint
+from drydock.auth import writer_only
+from drydock.database import transaction
 
 blueprint = Blueprint("blogs", __name__, url_prefix="/blogs", description="The sample resource")
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from alembic import context
 
-from app.database import Model, connect
-from app.factory import PARTS  # noqa: F401 (imports all tables)
-from app.settings import Settings
+from drydock.database import Model, connect
+from drydock.factory import PARTS  # noqa: F401 (imports all tables)
+from drydock.settings import Settings
 
 
 def run() -> None:

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.http.errors import InvalidHeader, InvalidRequestLine, NoMoreData, ParseException
 from gunicorn.http.parser import Parser
 
-from app.server.hooks import settings
+from drydock.server.hooks import settings
 
 if TYPE_CHECKING:
     from gunicorn.workers.base import Worker
 
     Request = Any  # gunicorn.http.message.Request; the stubs know it only before it is parsed
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("app.server.strict")
 
 # Narrower than the RFC's: it allows a comma, which is what two fields look like that were joined.
 HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*)(?::[0-9]*)?")

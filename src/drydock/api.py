@@ -13,7 +13,7 @@ from flask_smorest.utils import prepare_response
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
-from app.errors import CONTENT_TYPE, Problem
+from drydock.errors import CONTENT_TYPE, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +89,7 @@ class Api(flask_smorest.Api):
     DEFAULT_ERROR_RESPONSE_NAME = None
 
     def _register_error_handlers(self) -> None:
-        """Errors are registered by app.errors, for the whole service."""
+        """Errors are registered by drydock.errors, for the whole service."""
 
     def _register_responses(self) -> None:
         """Name each error response, which flask-smorest refers to, as a problem document."""

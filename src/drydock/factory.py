@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from flask import Flask, request
 from werkzeug.exceptions import NotFound
 
-from app import api, blogs, database, errors, health, hello, info, logs, metrics, middleware
+from app import blogs, hello
+from drydock import api, database, errors, health, info, logs, metrics, middleware
 
 if TYPE_CHECKING:
-    from app.settings import Settings
+    from drydock.settings import Settings
 
 PARTS = (info, hello, health, blogs)
 
@@ -20,7 +21,7 @@ def build(settings: Settings) -> Flask:
     """Build the application: its parts, and the settings where each part finds them.
 
     Raises:
-        app.database.DatabaseError: if the embedded database can't be created.
+        drydock.database.DatabaseError: if the embedded database can't be created.
 
     """
     logs.configure(settings)

@@ -19,7 +19,7 @@ from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Session
 
-from app import metrics
+from drydock import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
-    from app.settings import Settings
+    from drydock.settings import Settings
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("app.database")
 
-MIGRATIONS = Path(__file__).with_name("migrations")
+MIGRATIONS = Path(__file__).parents[1] / "app/migrations"
 ADVISORY_LOCK = 0x64727964  # any number that all processes of the service agree on
 FILE = "app.sqlite"  # in DATA_DIR
 

@@ -7,8 +7,8 @@ import os
 import shutil
 from typing import TYPE_CHECKING, cast
 
-from app.server import limits, state, supervisor
-from app.settings import Settings, SettingsError
+from drydock.server import limits, state, supervisor
+from drydock.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,7 +87,7 @@ def pre_fork(server: Arbiter, worker: SlotWorker) -> None:
 
 def post_fork(_server: Arbiter, worker: SlotWorker) -> None:
     """Count in the slot's files from now on, and keep to a core if that is asked for."""
-    from app import metrics
+    from drydock import metrics
 
     if settings().web_pin_cpu:
         limits.pin(worker.slot)
@@ -97,7 +97,7 @@ def post_fork(_server: Arbiter, worker: SlotWorker) -> None:
 
 def child_exit(_server: Arbiter, worker: SlotWorker) -> None:
     """Forget what the worker that has ended had under way."""
-    from app import metrics
+    from drydock import metrics
 
     metrics.leave_slot(worker.slot)
     supervisor.note_end(worker)

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 from gunicorn.errors import HaltServer
 
-from app.server import state
+from drydock.server import state
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable
 
-    from app.server.hooks import SlotWorker
+    from drydock.server.hooks import SlotWorker
 
     class Arbiter:
         """The parts of gunicorn's that are used here; its types do not know all of them."""

@@ -20,7 +20,7 @@ from pythonjsonlogger.json import JsonFormatter
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from app.settings import Settings
+    from drydock.settings import Settings
 
 # The ids of the request that this thread serves: its own, and its trace's if it belongs to one.
 current_ids: ContextVar[tuple[str | None, str | None]] = ContextVar("ids", default=(None, None))

@@ -14,7 +14,7 @@ import select
 import time
 from typing import TYPE_CHECKING, Any
 
-from app.server.framing import Frame
+from drydock.server.framing import Frame
 
 if TYPE_CHECKING:
     import socket

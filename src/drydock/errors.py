@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER = 5  # seconds
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("app.errors")
 
 
 class Problem(Schema):

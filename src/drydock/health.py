@@ -8,9 +8,9 @@ from flask import current_app
 from marshmallow import Schema, fields
 from werkzeug.exceptions import ServiceUnavailable
 
-from app.api import Blueprint
-from app.database import Probe
-from app.server import state
+from drydock.api import Blueprint
+from drydock.database import Probe
+from drydock.server import state
 
 if TYPE_CHECKING:
     from flask.blueprints import BlueprintSetupState

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import gunicorn.util
 from gunicorn.glogging import Logger
 
-from app import logs
-from app.server import answers
-from app.server.hooks import settings
+from drydock import logs
+from drydock.server import answers
+from drydock.server.hooks import settings
 
 if TYPE_CHECKING:
     import datetime

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from flask import current_app
 from marshmallow import Schema, fields
 
-from app.api import Blueprint, route_template
+from drydock.api import Blueprint, route_template
 
 if TYPE_CHECKING:
-    from app.settings import Settings
+    from drydock.settings import Settings
 
 blueprint = Blueprint("info", __name__, description="About the service")
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.wsgi import ClosingIterator
 
-from app import metrics
-from app.logs import current_ids
+from drydock import metrics
+from drydock.logs import current_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from app.settings import Network
+    from drydock.settings import Network
 
 ADDRESS = re.compile(r"\[([^\]]*)\](?::\d+)?|([\d.]+):\d+|(.*)")
 REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")

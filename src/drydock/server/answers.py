@@ -7,7 +7,7 @@ import json
 import logging
 import uuid
 
-from app import errors, logs
+from drydock import errors, logs
 
 log = logging.getLogger("app.server")
 

@@ -6,9 +6,9 @@ it for good. Here the main loop does all the waiting, and a thread gets a reques
 
     READING -> QUEUED -> (a thread answers) -> SENDING -> READING, or CLOSING
 
-docs/server.md tells the life of a connection and the deadlines; app.server.supervisor is the other
-half, in the arbiter. Nothing here locks: a connection belongs to the main loop or to one thread,
-and what passes between them are single operations on dicts, deques and queues.
+docs/server.md tells the life of a connection and the deadlines; drydock.server.supervisor is the
+other half, in the arbiter. Nothing here locks: a connection belongs to the main loop or to one
+thread, and what passes between them are single operations on dicts, deques and queues.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from typing import TYPE_CHECKING, Any, cast
 from gunicorn.http.parser import RequestParser
 from gunicorn.workers.gthread import ThreadWorker
 
-from app import metrics
-from app.server import answers, state
-from app.server.connection import (
+from drydock import metrics
+from drydock.server import answers, state
+from drydock.server.connection import (
     CLOSING,
     LOWEST_RATE,
     QUEUED,
@@ -44,9 +44,9 @@ from app.server.connection import (
     Connection,
     Exchange,
 )
-from app.server.framing import Frame, TooLargeError
-from app.server.hooks import plan, settings
-from app.server.listener import plug
+from drydock.server.framing import Frame, TooLargeError
+from drydock.server.hooks import plan, settings
+from drydock.server.listener import plug
 
 if TYPE_CHECKING:
     from gunicorn.config import Config
