@@ -13,7 +13,8 @@ from flask_smorest.utils import prepare_response
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
-from drydock.errors import CONTENT_TYPE, Problem
+from drydock.errors import Problem
+from drydock.problems import CONTENT_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flask import json, request
 from gunicorn.http.errors import ParseException
@@ -12,12 +12,11 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, ServiceUnavailable
 
+from drydock.problems import CONTENT_TYPE, RETRY_AFTER, document
+
 if TYPE_CHECKING:
     from flask import Flask
     from werkzeug.wrappers import Response
-
-CONTENT_TYPE = "application/problem+json"
-RETRY_AFTER = 5  # seconds
 
 log = logging.getLogger("app.errors")
 
@@ -39,17 +38,6 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(ParseException, broken_body)
     for kind in (OperationalError, InterfaceError, PoolTimeout):
         app.register_error_handler(kind, database_unavailable)
-
-
-def document(status: int, title: str, detail: str, request_id: str) -> dict[str, Any]:
-    """A problem document's members."""
-    return {
-        "type": "about:blank",
-        "title": title,
-        "status": status,
-        "detail": detail,
-        "request_id": request_id,
-    }
 
 
 def broken_body(_error: ParseException) -> Response:

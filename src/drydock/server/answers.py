@@ -7,7 +7,7 @@ import json
 import logging
 import uuid
 
-from drydock import errors, logs
+from drydock import logs, problems
 
 log = logging.getLogger("app.server")
 
@@ -25,10 +25,10 @@ def _message(status: int, title: str, content_type: str, body: bytes, *fields: s
 
 def problem(status: int, title: str, detail: str, request_id: str, *fields: str) -> bytes:
     """A problem document, as a whole answer that closes the connection."""
-    document = errors.document(status, title, detail, request_id)
+    document = problems.document(status, title, detail, request_id)
     body = json.dumps(document).encode() + b"\n"
     fields = (f"X-Request-ID: {request_id}", *fields)
-    return _message(status, title, errors.CONTENT_TYPE, body, *fields)
+    return _message(status, title, problems.CONTENT_TYPE, body, *fields)
 
 
 def refusal(client: str, status: int, title: str, detail: str, reason: str = "") -> bytes:
@@ -43,7 +43,7 @@ def refusal(client: str, status: int, title: str, detail: str, reason: str = "")
 def overloaded() -> bytes:
     """Refuse a request for which there was no thread in time. Counted, not logged one by one."""
     title = http.HTTPStatus.SERVICE_UNAVAILABLE.phrase
-    retry = f"Retry-After: {errors.RETRY_AFTER}"
+    retry = f"Retry-After: {problems.RETRY_AFTER}"
     return problem(503, title, "There are too many requests.", uuid.uuid4().hex, retry)
 
 
