@@ -1,4 +1,4 @@
-"""The sample resource. A fork deletes this folder, its line in factory.py and its migration."""
+"""The sample resource. A fork deletes this folder, its migration and its name in the service."""
 
 from app.blogs.model import Blog
 from app.blogs.views import blueprint

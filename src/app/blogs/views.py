@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from flask import url_for
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, fields, validate
 from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 from werkzeug.exceptions import Conflict, NotFound
@@ -15,25 +14,11 @@ from app.blogs.model import TITLE_LENGTH, Blog
 from drydock.api import SECURITY, Blueprint
 from drydock.auth import writer_only
 from drydock.database import transaction
+from drydock.fields import PageArguments, Paged, Printable, storable_id
 
 blueprint = Blueprint("blogs", __name__, url_prefix="/blogs", description="The sample resource")
 
 ABSENT = "There is no blog with this id."
-LARGEST_ID = 2**31 - 1  # what PostgreSQL's integer holds
-
-
-class Visible(validate.Validator):
-    """A visible character first and last, and no control character in between."""
-
-    # The API's description shows it. JavaScript's `$` means the very end, Python's also the place
-    # before a last line end, so it is matched in full here.
-    regex = re.compile(r"^[^\x00-\x20\x7f-\xa0]([^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0])?$")
-
-    def __call__(self, value: str) -> str:
-        """Check the value."""
-        if self.regex.fullmatch(value) is None:
-            raise ValidationError("Control characters, or spaces at an end, are not allowed.")
-        return value
 
 
 class NewBlog(Schema):
@@ -43,7 +28,7 @@ class NewBlog(Schema):
         required=True,
         validate=[
             validate.Length(1, TITLE_LENGTH),
-            Visible(),
+            Printable(),
         ],
     )
 
@@ -55,27 +40,10 @@ class StoredBlog(Schema):
     title = fields.String(required=True)
 
 
-class PageArguments(Schema):
-    """Which part of the list."""
-
-    page = fields.Integer(load_default=1, validate=validate.Range(1, 1_000_000))
-    page_size = fields.Integer(load_default=20, validate=validate.Range(1, 100))
-
-
-class Page(Schema):
+class Page(Paged):
     """A part of the list."""
 
     blogs = fields.List(fields.Nested(StoredBlog), required=True)
-    page = fields.Integer(required=True)
-    page_size = fields.Integer(required=True)
-    total = fields.Integer(required=True, metadata={"description": "How many there are in all."})
-
-
-def possible(blog_id: int) -> int:
-    """The id, if a blog could have it; the database would fail on a larger one."""
-    if blog_id > LARGEST_ID:
-        raise NotFound(ABSENT)
-    return blog_id
 
 
 @blueprint.route("")
@@ -117,7 +85,7 @@ def add_blog(new: dict[str, str]) -> tuple[dict[str, Any], int, dict[str, str]]:
 def get_blog(blog_id: int) -> dict[str, Any]:
     """Read a blog."""
     with transaction() as session:
-        blog = session.get(Blog, possible(blog_id))
+        blog = session.get(Blog, storable_id(blog_id, ABSENT))
         if blog is None:
             raise NotFound(ABSENT)
         return {"id": blog.id, "title": blog.title}
@@ -131,6 +99,6 @@ def get_blog(blog_id: int) -> dict[str, Any]:
 def delete_blog(blog_id: int) -> None:
     """Delete a blog."""
     with transaction() as session:
-        query = delete(Blog).where(Blog.id == possible(blog_id)).returning(Blog.id)
+        query = delete(Blog).where(Blog.id == storable_id(blog_id, ABSENT)).returning(Blog.id)
         if session.scalar(query) is None:
             raise NotFound(ABSENT)
