@@ -1,111 +1,11 @@
 """The server's settings. gunicorn reads this file from the working directory by itself.
 
-Every name here is one of gunicorn's: it ignores those that it does not know, so a unit test
-checks each. https://docs.gunicorn.org/en/stable/settings.html
+The template's are in src/drydock/server/config.py. A fork's own go below, each as `name = value`:
+https://docs.gunicorn.org/en/stable/settings.html
+gunicorn ignores a name that it does not know, so a unit test checks each.
 """
 
-import socket
-import sys
-from pathlib import Path
+from app import service
+from drydock.server.config import configure
 
-from drydock.server import limits
-from drydock.server.hooks import (  # noqa: F401 (gunicorn finds some by their names)
-    child_exit,
-    plan,
-    post_fork,
-    pre_fork,
-    settings,
-    use_metrics_directory,
-    when_ready,
-)
-from drydock.server.logger import ServerLogger
-from drydock.server.strict import pre_request  # noqa: F401 (as above)
-from drydock.settings import SettingsError
-
-try:
-    _settings = settings()
-except SettingsError as error:
-    # gunicorn prints a traceback for any exception from this file, but lets this one pass.
-    sys.exit(f"error: {error}")
-
-wsgi_app = "app:create_app()"
-_ports = [port for port in (_settings.app_port, _settings.metrics_port) if port]
-bind = [f"0.0.0.0:{port}" for port in _ports]
-
-# Threads let a worker serve others while one request waits; processes use the cores, as many as the
-# container may use and has the memory for. The class is gthread with a main loop of its own:
-# docs/server.md.
-worker_class = "drydock.server.worker.Worker"
-workers = plan().workers
-threads = plan().threads
-
-# Load the application once, before the workers are forked: they share its memory, and what
-# can't be loaded ends the container at once with its reason.
-preload_app = True
-
-# A leak in any library is bounded: a worker is replaced after so many requests, and at random some
-# more, so that not all are at the same time. 0 turns it off.
-max_requests = _settings.web_max_requests
-max_requests_jitter = _settings.jitter
-
-# By default the longest that gunicorn takes, and what proxies usually let pass.
-limit_request_line = _settings.max_line_bytes
-limit_request_field_size = _settings.max_field_bytes
-limit_request_fields = _settings.max_fields
-
-# Seconds; 0 turns it off.
-keepalive = _settings.web_keepalive
-
-# A worker whose main loop has not turned for so many seconds is killed. A request that takes longer
-# is none of its business: it runs in a thread.
-timeout = _settings.web_hang_timeout
-
-# Docker sends SIGKILL 10 seconds after SIGTERM: be done well before. The worker keeps to
-# GRACEFUL_TIMEOUT by itself; this is when it is killed if it does not.
-graceful_timeout = _settings.graceful_timeout + 1
-
-# What waits to be accepted; the kernel takes its own limit (net.core.somaxconn) if that is lower.
-backlog = _settings.web_backlog
-
-# Pieces of a file go the way of every other answer: what the client does not take is kept.
-sendfile = False
-
-# Named, for "auto" takes whatever version of a faster one happens to be installed.
-http_parser = "python"
-
-# The heartbeat is a file: in memory, for the root is read-only and a disk can stall.
-worker_tmp_dir = "/dev/shm"
-
-# On by default, and a file under $HOME, which a read-only root does not have.
-control_socket_disable = True
-
-# `docker logs` shows all: requests, gunicorn's messages, the application's.
-accesslog = "-"
-logger_class = ServerLogger
-
-# Behind a trusted proxy the scheme is that of the client's connection to it; whose address
-# counts is up to the application. No proxy sets the path prefix that links are built with.
-forwarded_allow_ips = ",".join(str(network) for network in _settings.trusted_proxies)
-forwarder_headers = ""
-
-if _settings.metrics_port:
-    try:
-        use_metrics_directory(Path(worker_tmp_dir, f"metrics-{_settings.app_port}"), workers)
-    except SettingsError as error:
-        sys.exit(f"error: {error}")
-
-
-def on_starting(_server: object) -> None:
-    """Say what was found and chosen; end with one line if a port can't be had.
-
-    gunicorn itself tries the port six times over and says less.
-    """
-    limits.report(plan())
-    for name, port in zip(("APP_PORT", "METRICS_PORT"), _ports, strict=False):
-        with socket.socket() as probe:
-            # As gunicorn itself binds; without it a restart would wait for old connections to go.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("0.0.0.0", port))
-            except OSError as error:
-                sys.exit(f"error: {name}={port}: {error.strerror}. Choose another port.")
+globals().update(configure(service))

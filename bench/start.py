@@ -27,9 +27,9 @@ points = {"interpreter": time.time()}
 import drydock.factory, drydock.server.hooks, drydock.server.logger, gunicorn.app.wsgiapp
 points["imports"] = time.time()
 build = drydock.factory.build
-def timed(settings):
+def timed(service, settings):
     began = time.time()
-    built = build(settings)
+    built = build(service, settings)
     points["settings"], points["application"] = began, time.time()
     import json
     print(json.dumps(points), flush=True)

@@ -1,4 +1,4 @@
-"""Write docs/settings.md and .env.example from drydock.settings, docs/malformed.md from its tests.
+"""Write docs/settings.md and .env.example from app.settings, docs/malformed.md from its tests.
 
 Each has one list behind it. With --check nothing is written: status 1 if a file differs from what
 would be. Run with tests/ on the path, where the list of malformed requests is.
@@ -13,8 +13,8 @@ import textwrap
 from collections import Counter
 
 import malformed
+from app.settings import Settings
 from common import ROOT, die, entry, say
-from drydock.settings import Settings
 
 DOCUMENT = """\
 # Settings

@@ -1,28 +1,27 @@
-"""The service: an application factory, so that tests and servers each build their own."""
+"""The service: what it consists of, for the machinery in `drydock` to serve it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import drydock
+
 if TYPE_CHECKING:
     from flask import Flask
 
-    from drydock.settings import Settings
+service = drydock.Service(
+    __name__,
+    settings="app.settings:Settings",
+    parts=("app.index", "app.hello", "app.blogs"),
+    migrations="app.migrations",
+)
 
 
-def create_app(settings: Settings | None = None) -> Flask:
-    """Build the application from `settings`, by default from the environment.
+def create_app(settings: drydock.Settings | None = None) -> Flask:
+    """Build the application. A function, for `flask run` takes no method.
 
     Raises:
         SystemExit: with one clear line for each thing that is wrong with the environment.
 
     """
-    # Imported here, so that `drydock.healthcheck` and the command line's help do not pay for it.
-    from drydock.database import DatabaseError
-    from drydock.factory import build
-    from drydock.settings import Settings, SettingsError
-
-    try:
-        return build(settings or Settings.load())
-    except (SettingsError, DatabaseError) as error:
-        raise SystemExit(f"error: {error}") from None
+    return service.create_app(settings)

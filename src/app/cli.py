@@ -1,5 +1,19 @@
 """The command line: `app` in the image, `python -m app` anywhere."""
 
-from drydock.cli import main
+from __future__ import annotations
 
-__all__ = ["main"]
+import click
+
+from app import service
+from drydock.cli import commands
+
+main = commands(service)
+
+
+@main.command()
+def greet() -> None:
+    """Print what `/` says."""
+    # Imported here, so that the help does not pay for it.
+    from app.settings import Settings
+
+    click.echo(Settings.load().greeting)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from flask import current_app
 from marshmallow import Schema, fields
 
+from app.settings import Settings
 from drydock.api import Blueprint
 
 blueprint = Blueprint("hello", __name__, description="The greeting")
@@ -22,5 +22,4 @@ class Greeting(Schema):
 @blueprint.response(200, Greeting)
 def hello(name: str) -> dict[str, str]:
     """Greet somebody, and say from which environment."""
-    settings = current_app.extensions["settings"]
-    return {"message": f"Hello, {name}!", "environment": settings.app_env}
+    return {"message": f"Hello, {name}!", "environment": Settings.current().app_env}

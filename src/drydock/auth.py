@@ -6,9 +6,11 @@ import functools
 import hmac
 from typing import TYPE_CHECKING, Any
 
-from flask import current_app, request
+from flask import request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, Unauthorized
+
+from drydock.context import current
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +21,7 @@ def writer_only(view: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(view)
     def guarded(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401
-        settings = current_app.extensions["settings"]
+        settings = current().settings
         if settings.api_token is None:
             if not settings.development:
                 raise Forbidden("Writing is off: no API_TOKEN is set.")

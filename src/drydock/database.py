@@ -14,12 +14,13 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flask import current_app
 from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from drydock import metrics
+from drydock.context import current
+from drydock.failures import StartError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,12 +33,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("app.database")
 
-MIGRATIONS = Path(__file__).parents[1] / "app/migrations"
+MIGRATIONS = Path(__file__).with_name("migrations")  # env.py, for every service
 ADVISORY_LOCK = 0x64727964  # any number that all processes of the service agree on
 FILE = "app.sqlite"  # in DATA_DIR
 
 
-class DatabaseError(RuntimeError):
+class DatabaseError(StartError):
     """The database can't be used; the message is one line for whoever runs the service."""
 
 
@@ -115,21 +116,25 @@ def _set_up_sqlite(connection: DBAPIConnection, _record: object) -> None:
 @contextlib.contextmanager
 def transaction() -> Iterator[Session]:
     """A session of the current application, committed in the end, or rolled back on an error."""
-    with Session(current_app.extensions["engine"]) as session, session.begin():
+    with Session(current().engine) as session, session.begin():
         yield session
 
 
 class Probe:
     """Asks whether the database can be used, and never takes longer than it may."""
 
-    def __init__(self, engine: Engine) -> None:
-        """Of one thread: while a question hangs, the next ones do not pile up more threads."""
+    def __init__(self, engine: Engine, versions: Path | None) -> None:
+        """Of one thread: while a question hangs, the next ones do not pile up more threads.
+
+        `versions` is the folder of the service's migrations, if it has any.
+        """
         self.engine = engine
+        self.versions = versions
         self.thread = ThreadPoolExecutor(1, "readiness")
 
     def _ask(self) -> str | None:
         with self.engine.connect() as connection:
-            if latest_revision() is not None and current_revision(connection) is None:
+            if latest_revision(self.versions) is not None and current_revision(connection) is None:
                 return "not migrated; `app migrate` does it"
         return None
 
@@ -149,9 +154,9 @@ class Probe:
 
 
 @functools.cache
-def latest_revision() -> str | None:
+def latest_revision(versions: Path | None) -> str | None:
     """The newest migration, by its file's name, for Alembic is slow to import; None without any."""
-    names = [file.name for file in (MIGRATIONS / "versions").glob("[0-9]*.py")]
+    names = [file.name for file in versions.glob("[0-9]*.py")] if versions else []
     return max(names).partition("_")[0] if names else None
 
 
@@ -163,8 +168,8 @@ def current_revision(connection: Connection) -> str | None:
     return revision
 
 
-def migrate(settings: Settings) -> list[str]:
-    """Bring the database to the newest revision and return the revisions applied.
+def migrate(settings: Settings, versions: Path | None) -> list[str]:
+    """Bring the database to the newest revision in `versions` and return the revisions applied.
 
     Safe when several do it at once: one applies, the others wait for it and find nothing to do.
 
@@ -180,13 +185,15 @@ def migrate(settings: Settings) -> list[str]:
                 no_limits = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"
                 connection.execute(text(no_limits))
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
-            current, latest = current_revision(connection), latest_revision()
+            current, latest = current_revision(connection), latest_revision(versions)
             if current is not None and (latest is None or current > latest):
                 raise DatabaseError(
                     f"the database is at revision {current}, newer than this version's {latest}; "
                     "run the version that migrated it, or a newer one"
                 )
-            return [] if current == latest else _upgrade(connection, settings)
+            if versions is None or current == latest:
+                return []
+            return _upgrade(connection, settings, versions)
     except (SQLAlchemyError, OSError) as error:
         reason = re.sub(r"\s+", " ", str(getattr(error, "orig", None) or error))
         # Without the query, where a password may stand as well.
@@ -211,7 +218,7 @@ def _alone(engine: Engine) -> Iterator[None]:
         yield
 
 
-def _upgrade(connection: Connection, settings: Settings) -> list[str]:
+def _upgrade(connection: Connection, settings: Settings, versions: Path) -> list[str]:
     # Slow to import, and of no use once the database is up to date.
     from alembic import command
     from alembic.config import Config
@@ -219,12 +226,14 @@ def _upgrade(connection: Connection, settings: Settings) -> list[str]:
     applied: list[str] = []
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("version_locations", str(versions))
+    config.set_main_option("path_separator", "newline")  # so that a path may have spaces in it
     config.attributes.update(connection=connection, applied=applied, settings=settings)
     command.upgrade(config, "head")
     return applied
 
 
-def prepare(settings: Settings) -> None:
+def prepare(settings: Settings, versions: Path | None) -> None:
     """Create or migrate the embedded database; any other is migrated by `app migrate` alone.
 
     Raises:
@@ -243,5 +252,5 @@ def prepare(settings: Settings) -> None:
             f"DATA_DIR={directory}: user {os.geteuid()}:{os.getegid()} can't write there "
             f"({error.strerror}). Mount a volume that it may write, or set DATABASE_URL."
         ) from None
-    if applied := migrate(settings):
+    if applied := migrate(settings, versions):
         log.info("%s: applied %s", directory / FILE, ", ".join(applied))

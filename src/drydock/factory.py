@@ -1,4 +1,4 @@
-"""Puts the application together: the one list of the service's parts."""
+"""Puts the application together: the template's parts and the service's own."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING
 from flask import Flask, request
 from werkzeug.exceptions import NotFound
 
-from app import blogs, hello
-from drydock import api, database, errors, health, info, logs, metrics, middleware
+from drydock import api, context, database, errors, health, info, logs, metrics, middleware
 
 if TYPE_CHECKING:
+    from drydock.service import Service
     from drydock.settings import Settings
 
-PARTS = (info, hello, health, blogs)
 
-
-def build(settings: Settings) -> Flask:
+def build(service: Service, settings: Settings) -> Flask:
     """Build the application: its parts, and the settings where each part finds them.
 
     Raises:
@@ -25,23 +23,27 @@ def build(settings: Settings) -> Flask:
 
     """
     logs.configure(settings)
-    database.prepare(settings)
+    database.prepare(settings, service.versions)
     about = info.collect(settings)
-    metrics.build.labels(
-        about["version"], settings.app_revision or "", platform.python_version()
-    ).set(1)
+    metrics.build.labels(about.version, settings.app_revision or "", platform.python_version()).set(
+        1
+    )
 
     # Neither templates nor static files: a file that appears there must not be served.
-    app = Flask("app", static_folder=None, template_folder=None)
+    app = Flask(service.package, static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     # A path with two slashes is one that does not exist, and no redirect.
     app.url_map.merge_slashes = False
-    app.extensions.update(settings=settings, info=about, engine=database.connect(settings))
+    engine = database.connect(settings)
+    probe = database.Probe(engine, service.versions)
+    app.extensions[context.KEY] = context.State(
+        settings=settings, engine=engine, info=about, probe=probe
+    )
     app.before_request(_note_route)
     errors.init_app(app)
-    documented = api.init_app(app, title=about["name"], version=about["version"])
-    for part in PARTS:
-        documented.register_blueprint(part.blueprint)
+    documented = api.init_app(app, title=about.name, version=about.version)
+    for blueprint in (*service.import_parts(), health.blueprint):
+        documented.register_blueprint(blueprint)
 
     # From the inside out: the application, its ids and counts, who the client is, the metrics.
     app.wsgi_app = middleware.Observe(app.wsgi_app)  # type: ignore[method-assign]

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from flask import current_app
 from marshmallow import Schema, fields
 from werkzeug.exceptions import ServiceUnavailable
 
 from drydock.api import Blueprint
-from drydock.database import Probe
+from drydock.context import current
 from drydock.server import state
-
-if TYPE_CHECKING:
-    from flask.blueprints import BlueprintSetupState
 
 READY_TIMEOUT = 2.0  # seconds; below the 3 after which orchestrators usually give up
 
@@ -40,17 +36,12 @@ class Readiness(Schema):
     checks = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
 
 
-@blueprint.record_once
-def _set_up(state: BlueprintSetupState) -> None:
-    state.app.extensions["probe"] = Probe(state.app.extensions["engine"])
-
-
 @blueprint.route("/health")
 @blueprint.problems()
 @blueprint.response(200, Health)
 def health() -> dict[str, str]:
     """Say that the service answers, and from which environment."""
-    return {"status": "healthy", "environment": current_app.extensions["settings"].app_env}
+    return {"status": "healthy", "environment": current().settings.app_env}
 
 
 @blueprint.route("/livez")
@@ -68,7 +59,7 @@ def readyz() -> dict[str, Any]:
     """Readiness: whether requests should be sent here now."""
     if state.phase() != state.SERVING:
         raise ServiceUnavailable("stopping")
-    problem = current_app.extensions["probe"].problem(READY_TIMEOUT)
+    problem = current().probe.problem(READY_TIMEOUT)
     if problem is not None:
         raise ServiceUnavailable(f"database: {problem}")
     return {"status": "ok", "checks": {"database": "ok"}}

@@ -1,4 +1,4 @@
-"""Every setting of the service: its type, default, bounds and meaning, in one place.
+"""The template's settings, each with its type, default, bounds and meaning; a fork adds its own.
 
 All are read from the environment once, at start, and checked together. An empty variable counts
 as unset, for that is what compose files and shells pass on when nobody has set it; an empty
@@ -15,13 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
+from drydock.failures import StartError
+from drydock.validators import Printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from typing import Self
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-class SettingsError(ValueError):
+class SettingsError(StartError, ValueError):
     """One line for each bad variable: its name, what is wrong with it, what would be right."""
 
 
@@ -50,11 +54,18 @@ def _is_database_url(value: str) -> None:
         raise ValidationError("Not an address of a kind of database that is supported.")
 
 
-def _one_of(*words: str) -> fields.String:
+def one_of(*words: str) -> fields.String:
+    """One of these words."""
     return fields.String(validate=validate.OneOf(words, error="Not one of them."))
 
 
-def _setting(
+def text(longest: int) -> fields.String:
+    """Text of 1 to `longest` characters; no control characters, and no spaces at an end."""
+    error = f"Not 1 to {longest} characters."
+    return fields.String(validate=[validate.Length(1, longest, error=error), Printable()])
+
+
+def setting(
     default: Any,  # noqa: ANN401 (as dataclasses.field itself is typed)
     field: fields.Field[Any],
     accepts: str,
@@ -62,20 +73,31 @@ def _setting(
     *,
     secret: bool = False,
 ) -> Any:  # noqa: ANN401
+    """Declare a setting: an environment variable of the attribute's name in capitals.
+
+    Args:
+        default: its value where the variable is unset or empty.
+        field: reads and checks the variable; marshmallow's, or one of the functions here.
+        accepts: what is acceptable, for the documentation and for messages.
+        meaning: what it does, for the documentation.
+        secret: whether it is never shown, and may be given as a file's path in NAME_FILE.
+
+    """
     about = {"field": field, "accepts": accepts, "meaning": meaning, "secret": secret}
     return dataclasses.field(default=default, metadata=about, repr=not secret)
 
 
-def _whole(default: int | None, lowest: int, highest: int, meaning: str) -> Any:  # noqa: ANN401
+def whole(default: int | None, lowest: int, highest: int, meaning: str) -> Any:  # noqa: ANN401
+    """Declare a setting that is a whole number from `lowest` to `highest`."""
     field = fields.Integer(validate=validate.Range(lowest, highest, error="Out of range."))
-    return _setting(default, field, f"a whole number from {lowest} to {highest}", meaning)
+    return setting(default, field, f"a whole number from {lowest} to {highest}", meaning)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """The settings; each is the environment variable of the same name in capitals."""
 
-    app_env: str = _setting(
+    app_env: str = setting(
         "development",
         fields.String(validate=validate.Regexp(r"[A-Za-z0-9_-]{1,32}\Z", error="Not a name.")),
         "1 to 32 letters, digits, '-' and '_'",
@@ -83,32 +105,32 @@ class Settings:
         " text, sample data is there, and without `API_TOKEN` anybody may write. The image sets"
         " `production`.",
     )
-    app_port: int = _whole(
+    app_port: int = whole(
         5000,
         1,
         65535,
         "The TCP port that the service listens on, on all IPv4 interfaces.",
     )
-    app_revision: str | None = _setting(
+    app_revision: str | None = setting(
         None,
         fields.String(),
         "any text",
         "The source revision, shown in `/GetMyInfo`. The build of the image sets it.",
     )
-    metrics_port: int = _whole(
+    metrics_port: int = whole(
         9464,
         0,
         65535,
         "The TCP port of the metrics for Prometheus, at `/metrics`; 0 turns them off.",
     )
-    web_concurrency: int | None = _whole(
+    web_concurrency: int | None = whole(
         None,
         1,
         64,
         "The number of worker processes. By default one for each CPU that the container may use, as"
         " far as its memory limit goes.",
     )
-    web_pin_cpu: bool = _setting(
+    web_pin_cpu: bool = setting(
         False,
         fields.Boolean(),
         "true or false",
@@ -116,41 +138,41 @@ class Settings:
         " otherwise idle host that is faster by far; it is slower where two containers meet on a"
         " core. `--cpuset-cpus` assigns cores and is better.",
     )
-    web_threads: int = _whole(
+    web_threads: int = whole(
         4,
         1,
         256,
         "The number of requests that each worker serves at a time.",
     )
-    web_max_requests: int = _whole(
+    web_max_requests: int = whole(
         100_000,
         0,
         10**9,
         "The number of requests after which a worker is replaced, which bounds any leak; 0 for"
         " never.",
     )
-    web_max_requests_jitter: int | None = _whole(
+    web_max_requests_jitter: int | None = whole(
         None,
         0,
         10**9,
         "The number of requests by which, at random, one worker is replaced later than another, so"
         " that not all are at the same time. By default a tenth of `WEB_MAX_REQUESTS`.",
     )
-    web_hang_timeout: int = _whole(
+    web_hang_timeout: int = whole(
         30,
         2,
         3600,
         "The seconds that a worker's main loop may stand still; it is then killed and replaced. A"
         " request that takes long is none of its business.",
     )
-    web_backlog: int = _whole(
+    web_backlog: int = whole(
         2048,
         16,
         65535,
         "The number of connections that wait in the kernel to be accepted; the kernel has a limit"
         " of its own (`net.core.somaxconn`).",
     )
-    web_connections: int | None = _whole(
+    web_connections: int | None = whole(
         None,
         16,
         1_000_000,
@@ -158,39 +180,39 @@ class Settings:
         " it. For one more it closes the one that has been silent for longest. By default 10000, or"
         " fewer where the memory limit is low.",
     )
-    web_keepalive: int = _whole(
+    web_keepalive: int = whole(
         75,
         0,
         3600,
         "The seconds that a connection may wait for its next request; 0 closes it after each. More"
         " than a load balancer's own, often 60, so that it is the balancer that closes.",
     )
-    web_head_timeout: int = _whole(
+    web_head_timeout: int = whole(
         10,
         1,
         300,
         "The seconds that a request's head may take to arrive.",
     )
-    web_body_timeout: int = _whole(
+    web_body_timeout: int = whole(
         20,
         1,
         3600,
         "The seconds that a request's body may take to arrive, and a second more for each 4096"
         " bytes.",
     )
-    web_send_timeout: int = _whole(
+    web_send_timeout: int = whole(
         20,
         1,
         3600,
         "The seconds that a client may take for an answer, and a second more for each 4096 bytes.",
     )
-    web_queue_timeout: int = _whole(
+    web_queue_timeout: int = whole(
         2,
         1,
         300,
         "The seconds that a request may wait for a thread; it then gets a 503.",
     )
-    web_buffer_bytes: int | None = _whole(
+    web_buffer_bytes: int | None = whole(
         None,
         2**20,
         2**33,
@@ -198,7 +220,7 @@ class Settings:
         " slowest when they are more. A body up to an eighth of it takes no thread before it is"
         " complete. By default 16 MiB, or less where the memory limit is low.",
     )
-    drain_seconds: int = _whole(
+    drain_seconds: int = whole(
         0,
         0,
         3600,
@@ -207,89 +229,89 @@ class Settings:
         " waits before it kills (Docker: 10), or raise that: `docker stop --timeout`,"
         " `stop_grace_period`, `terminationGracePeriodSeconds`.",
     )
-    graceful_timeout: int = _whole(
+    graceful_timeout: int = whole(
         7,
         1,
         3600,
         "The seconds that a stopping service gives to the requests that it has.",
     )
-    max_line_bytes: int = _whole(
+    max_line_bytes: int = whole(
         8190,
         256,
         8190,
         "The size in bytes of a request's line; for a longer one there is a 414.",
     )
-    max_field_bytes: int = _whole(
+    max_field_bytes: int = whole(
         8190,
         256,
         8190,
         "The size in bytes of each of a request's header fields; for a longer one there is a 431.",
     )
-    max_fields: int = _whole(
+    max_fields: int = whole(
         100,
         16,
         1000,
         "The number of a request's header fields; for more there is a 431.",
     )
-    max_body_bytes: int = _whole(
+    max_body_bytes: int = whole(
         2**20,
         1,
         2**30,
         "The size in bytes up to which a request's body is taken; a larger one gets a 413.",
     )
-    trusted_proxies: tuple[Network, ...] = _setting(
+    trusted_proxies: tuple[Network, ...] = setting(
         (),
         _Networks(),
         "addresses or networks such as 10.0.0.0/8,192.0.2.7",
         "The proxies whose `X-Forwarded-*` headers count; by default nobody's.",
     )
-    log_level: str = _setting(
+    log_level: str = setting(
         "info",
-        _one_of("debug", "info", "warning", "error"),
+        one_of("debug", "info", "warning", "error"),
         "debug, info, warning or error",
         "The least important messages that are shown. Requests are `info`.",
     )
-    log_format: str | None = _setting(
+    log_format: str | None = setting(
         None,
-        _one_of("json", "text"),
+        one_of("json", "text"),
         "json or text",
         "`json` writes an object a line, `text` lines for people. By default `json`, but `text` in"
         " development.",
     )
-    log_probes: bool = _setting(
+    log_probes: bool = setting(
         False,
         fields.Boolean(),
         "true or false",
         "Whether requests for `/livez` and `/readyz` that went well are shown too.",
     )
-    database_url: str | None = _setting(
+    database_url: str | None = setting(
         None,
         fields.String(validate=_is_database_url),
         "postgresql://user:password@host:port/name or sqlite:////path/of/the/file",
         "The database. By default one in a file in `DATA_DIR`.",
         secret=True,
     )
-    database_password: str | None = _setting(
+    database_password: str | None = setting(
         None,
         fields.String(),
         "any text",
         "The database's password, if `DATABASE_URL` holds none: so only this is a secret.",
         secret=True,
     )
-    database_timeout: int = _whole(
+    database_timeout: int = whole(
         5,
         1,
         60,
         "The seconds that connecting to the database, a statement, or a wait for a lock may take.",
     )
-    data_dir: Path = _setting(
+    data_dir: Path = setting(
         Path("data"),
         fields.String(),
         "a directory's path",
         "Where the embedded database is kept, if there is no `DATABASE_URL`. The image sets"
         " `/data`.",
     )
-    api_token: str | None = _setting(
+    api_token: str | None = setting(
         None,
         fields.String(
             validate=validate.Regexp(r"[!-~]{1,1024}\Z", error="Not a token."),
@@ -330,8 +352,38 @@ class Settings:
                 text = str(value).lower() if isinstance(value, bool) else str(value)
             yield field.name.upper(), text
 
+    def check(self) -> None:
+        """Check settings that depend on each other. A fork's own extends this.
+
+        Raises:
+            SettingsError: with one line that names them.
+
+        """
+        if self.database_password is not None and self.database_url is None:
+            raise SettingsError("DATABASE_PASSWORD: DATABASE_URL is not set. Expected both.")
+        if self.metrics_port == self.app_port:
+            port = self.app_port
+            raise SettingsError(f"METRICS_PORT={port}: APP_PORT is the same. Expected another.")
+
     @classmethod
-    def load(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+    def current(cls) -> Self:
+        """The settings of the application that this thread serves a request or a command of.
+
+        Raises:
+            RuntimeError: outside of an application's context.
+            TypeError: if the application was built with settings of another class.
+
+        """
+        # Imported here, for it imports Flask.
+        from drydock.context import current
+
+        settings = current().settings
+        if not isinstance(settings, cls):
+            raise TypeError(f"the application's settings are {type(settings)}, not {cls}")
+        return settings
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Read and check all settings at once.
 
         Raises:
@@ -362,11 +414,7 @@ class Settings:
         if problems:
             raise SettingsError("\n".join(problems.values()))
         settings = cls(**{name.lower(): value for name, value in values.items()})
-        if settings.database_password is not None and settings.database_url is None:
-            raise SettingsError("DATABASE_PASSWORD: DATABASE_URL is not set. Expected both.")
-        if settings.metrics_port == settings.app_port:
-            port = settings.app_port
-            raise SettingsError(f"METRICS_PORT={port}: APP_PORT is the same. Expected another.")
+        settings.check()
         return dataclasses.replace(settings, data_dir=Path(settings.data_dir))
 
 

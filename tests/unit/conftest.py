@@ -9,9 +9,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
-from app import create_app
-from drydock import database
-from drydock.settings import Settings
+from app import create_app, service
+from app.settings import Settings
+from drydock import State, database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,14 +52,14 @@ def build(tmp_path: Path) -> Iterator[Build]:
     def build(**values: object) -> Flask:
         defaults = {"app_env": "staging", "app_revision": "abc123", "api_token": "t0ken"}
         settings = Settings(**{"database_url": address, **defaults, **values})  # type: ignore[arg-type]
-        database.migrate(settings)
+        service.migrate(settings)
         app = create_app(settings)
         built.append(app)
         return app
 
     yield build
     for app in built:
-        app.extensions["engine"].dispose()
+        State.of(app).engine.dispose()
 
 
 @pytest.fixture

@@ -59,6 +59,18 @@ def test_migrate_says_why_it_could_not(tmp_path: Path) -> None:
     assert "can't be migrated" in printed
 
 
+def test_greet_says_what_the_index_says() -> None:
+    assert run("greet") == (0, "Hello from Docker!\n")
+    assert run("greet", GREETING="Good day") == (0, "Good day\n")
+
+
+def test_a_command_of_a_fork_s_own_ends_with_one_line_too() -> None:
+    code, printed = run("greet", GREETING="two\nlines")
+    assert code == 1
+    assert printed.startswith("error: GREETING='two\\nlines': ")
+    assert "Traceback" not in printed
+
+
 def test_serve_becomes_gunicorn(monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[object] = []
     monkeypatch.setattr("os.execvp", lambda *arguments: called.append(arguments))

@@ -10,11 +10,12 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from prometheus_client import REGISTRY
-from sqlalchemy import create_engine, text
+from sqlalchemy import QueuePool, create_engine, text
 
-from app import create_app
-from drydock import database
-from drydock.settings import Settings
+import drydock
+from app import create_app, service
+from app.settings import Settings
+from drydock import Service, State, database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,24 +25,24 @@ if TYPE_CHECKING:
 
 
 def test_the_migrations_make_the_tables_that_the_models_describe(build: Build) -> None:
-    engine = build().extensions["engine"]
+    engine = State.of(build()).engine
     with engine.connect() as connection:
         context = MigrationContext.configure(connection)
         assert compare_metadata(context, database.Model.metadata) == []
 
 
 def test_the_newest_revision_is_found_without_alembic(build: Build) -> None:
-    with build().extensions["engine"].connect() as connection:
-        assert database.current_revision(connection) == database.latest_revision()
+    with State.of(build()).engine.connect() as connection:
+        assert database.current_revision(connection) == database.latest_revision(service.versions)
 
 
 def test_migrating_twice_does_nothing_the_second_time(build: Build) -> None:
-    assert database.migrate(build().extensions["settings"]) == []
+    assert service.migrate(State.of(build()).settings) == []
 
 
-def emptied(build: Build) -> Settings:
+def emptied(build: Build) -> drydock.Settings:
     """The settings of a database without tables."""
-    settings: Settings = build().extensions["settings"]
+    settings = State.of(build()).settings
     engine = database.connect(settings)
     with engine.begin() as connection:
         for table in ("blogs", "alembic_version"):
@@ -50,21 +51,19 @@ def emptied(build: Build) -> Settings:
     return settings
 
 
+@pytest.mark.parametrize("migrations", [None, "app.none"])
 def test_a_fork_without_migrations_starts_and_is_ready(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, migrations: str | None
 ) -> None:
-    monkeypatch.setattr(database, "MIGRATIONS", tmp_path / "none")
-    database.latest_revision.cache_clear()
-    try:
-        app = create_app(Settings(data_dir=tmp_path))
-        assert app.test_client().get("/readyz").status_code == 200
-        app.extensions["engine"].dispose()
-    finally:
-        database.latest_revision.cache_clear()
+    parts = service.parts
+    fork = Service("app", settings="app.settings:Settings", parts=parts, migrations=migrations)
+    app = fork.create_app(Settings(data_dir=tmp_path))
+    assert app.test_client().get("/readyz").status_code == 200
+    State.of(app).engine.dispose()
 
 
-def _migrate(settings: Settings, results: Any) -> None:
-    results.put(database.migrate(settings))
+def _migrate(settings: drydock.Settings, results: Any) -> None:
+    results.put(service.migrate(settings))
 
 
 def test_of_several_migrations_at_once_one_applies(build: Build) -> None:
@@ -84,20 +83,20 @@ def test_of_several_migrations_at_once_one_applies(build: Build) -> None:
 def test_a_database_that_can_t_be_reached_is_one_line_without_the_password() -> None:
     settings = Settings(database_url="postgresql://user:hunter2@127.0.0.1:1/x")
     with pytest.raises(database.DatabaseError) as error:
-        database.migrate(settings)
+        service.migrate(settings)
     assert "127.0.0.1:1" in str(error.value)
     assert "hunter2" not in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_a_newer_database_is_one_line(build: Build) -> None:
-    settings = build().extensions["settings"]
+    settings = State.of(build()).settings
     engine = database.connect(settings)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     engine.dispose()
     with pytest.raises(database.DatabaseError, match="at revision 9999, newer than"):
-        database.migrate(settings)
+        service.migrate(settings)
 
 
 def test_a_migration_that_is_cut_off_leaves_nothing_behind(
@@ -107,8 +106,8 @@ def test_a_migration_that_is_cut_off_leaves_nothing_behind(
     with monkeypatch.context() as patched:
         patched.setattr("alembic.op.create_table", _create_and_fail)
         with pytest.raises(database.DatabaseError, match="cut off"):
-            database.migrate(settings)
-    assert database.migrate(settings) == ["0001"]
+            service.migrate(settings)
+    assert service.migrate(settings) == ["0001"]
 
 
 def _create_and_fail(*_: object, **__: object) -> None:
@@ -121,12 +120,12 @@ def _create_and_fail(*_: object, **__: object) -> None:
 def test_a_password_in_the_query_is_not_shown() -> None:
     address = "postgresql://u@127.0.0.1:1/x?password=hunter2"
     with pytest.raises(database.DatabaseError) as error:
-        database.migrate(Settings(database_url=address))
+        service.migrate(Settings(database_url=address))
     assert "hunter2" not in str(error.value)
 
 
 def test_connections_in_use_are_counted_even_if_one_fails_on_its_way_out(build: Build) -> None:
-    engine = build().extensions["engine"]
+    engine = State.of(build()).engine
 
     def in_use() -> float:
         return REGISTRY.get_sample_value("app_database_connections") or 0.0
@@ -172,16 +171,16 @@ def test_the_embedded_database_is_made_and_migrated_by_itself(tmp_path: Path) ->
     app = create_app(Settings(data_dir=tmp_path / "new" / "folder"))
     assert app.test_client().get("/blogs").status_code == 200
     assert (tmp_path / "new" / "folder" / database.FILE).exists()
-    app.extensions["engine"].dispose()
+    State.of(app).engine.dispose()
 
 
 def test_sqlite_is_set_up_for_readers_beside_a_writer(tmp_path: Path) -> None:
     app = create_app(Settings(data_dir=tmp_path, database_timeout=7))
-    with app.extensions["engine"].connect() as connection:
+    with State.of(app).engine.connect() as connection:
         assert connection.scalar(text("PRAGMA journal_mode")) == "wal"
         assert connection.scalar(text("PRAGMA foreign_keys")) == 1
         assert connection.scalar(text("PRAGMA busy_timeout")) == 7000
-    app.extensions["engine"].dispose()
+    State.of(app).engine.dispose()
 
 
 def test_a_data_directory_that_can_t_be_written_ends_the_start_with_one_line(
@@ -200,14 +199,14 @@ def test_another_database_is_not_migrated_by_itself(tmp_path: Path) -> None:
     ready = app.test_client().get("/readyz")
     assert ready.status_code == 503
     assert "not migrated" in ready.get_json(force=True)["detail"]
-    app.extensions["engine"].dispose()
+    State.of(app).engine.dispose()
 
 
 @pytest.fixture
 def hanging(tmp_path: Path) -> Iterator[database.Probe]:
     """A probe of a database that does not answer."""
     engine = create_engine(f"sqlite:///{tmp_path}/x")
-    probe = database.Probe(engine)
+    probe = database.Probe(engine, None)
     go_on = threading.Event()
     probe._ask = lambda: None if go_on.wait(30) else "late"  # type: ignore[method-assign]
     yield probe
@@ -237,8 +236,9 @@ def test_without_the_database_only_what_needs_it_fails() -> None:
 
 
 def test_a_forked_worker_does_not_share_its_parent_s_connection(build: Build) -> None:
-    engine = build().extensions["engine"]
+    engine = State.of(build()).engine
     engine.connect().close()  # into the pool
+    assert isinstance(engine.pool, QueuePool)
     assert engine.pool.checkedin() == 1
     child = os.fork()
     if child == 0:

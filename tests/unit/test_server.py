@@ -24,8 +24,7 @@ FILE = next(
 
 def settings() -> dict[str, Any]:
     names = runpy.run_path(str(FILE))
-    imported = {"limits", "socket", "sys", "Path", "SettingsError", "ServerLogger"}
-    imported |= {"plan", "settings", "use_metrics_directory"}
+    imported = {"configure", "service"}
     return {n: v for n, v in names.items() if not n.startswith("_") and n not in imported}
 
 

@@ -20,6 +20,10 @@ def test_index_greets_and_lists_the_paths(client: FlaskClient) -> None:
     )
 
 
+def test_the_greeting_is_a_setting(build: Build) -> None:
+    assert build(greeting="Good day").test_client().get("/").get_json()["message"] == "Good day"
+
+
 @pytest.mark.parametrize("name", ["jvictor", "José 東京", "a<b>&'\"", "x" * 1000])
 def test_hello_greets_any_name(client: FlaskClient, name: str) -> None:
     answer = client.get(f"/hello/{name}")

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 
+import app.settings
 from app import create_app
-from drydock.settings import Settings, SettingsError
+from drydock.settings import Settings, SettingsError, setting, text
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from unit.conftest import Build
 
 
 def test_nothing_has_to_be_set() -> None:
@@ -116,6 +120,38 @@ def test_only_secrets_come_from_files(tmp_path: Path) -> None:
 
 def test_secrets_are_not_in_the_representation() -> None:
     assert "hunter2" not in repr(Settings(api_token="hunter2"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Own(Settings):
+    """A fork's own: a setting and a secret take one line each."""
+
+    sender: str = setting("noreply", text(10), "up to 10 characters", "The sender of mails.")
+    mail_key: str | None = setting(None, text(99), "any text", "The mail server's.", secret=True)
+
+
+def test_a_fork_s_own_settings_are_as_good_as_the_template_s(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("hunter2\n")
+    own = Own.load({"SENDER": "me", "MAIL_KEY_FILE": str(tmp_path / "key"), "APP_PORT": "9000"})
+    assert (own.sender, own.mail_key, own.app_port) == ("me", "hunter2", 9000)
+    assert "hunter2" not in repr(own)
+    assert dict(own.effective())["MAIL_KEY"] == "********"
+
+
+@pytest.mark.parametrize("value", ["x" * 11, "a\nb", " x", "\x1b[1m"])
+def test_text_is_bounded_and_printable(value: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        Own.load({"SENDER": value})
+    assert str(error.value).startswith(f"SENDER={value!r}: ")
+    assert "\n" not in str(error.value)
+
+
+def test_the_settings_in_effect_have_the_class_that_is_asked_for(build: Build) -> None:
+    with build(greeting="Good day").app_context():
+        assert app.settings.Settings.current().greeting == "Good day"
+        assert Settings.current().app_env == "staging"
+        with pytest.raises(TypeError, match="not <class"):
+            Own.current()
 
 
 def test_a_password_without_an_address_is_an_error() -> None:

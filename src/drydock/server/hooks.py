@@ -11,6 +11,7 @@ from drydock.server import limits, state, supervisor
 from drydock.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from gunicorn.arbiter import Arbiter
@@ -27,6 +28,15 @@ if TYPE_CHECKING:
 METRICS_ROOM = 512 * 1024
 
 
+_load: Callable[[], Settings] = Settings.load
+
+
+def load_settings_by(load: Callable[[], Settings]) -> None:
+    """Read the settings by `load`, the service's own way, when they are first asked for."""
+    global _load
+    _load = load
+
+
 @functools.cache
 def settings() -> Settings:
     """The settings as they were when this process started.
@@ -38,7 +48,7 @@ def settings() -> Settings:
         SettingsError: with one line for each variable that is not acceptable.
 
     """
-    return Settings.load()
+    return _load()
 
 
 @functools.cache

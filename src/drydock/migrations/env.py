@@ -1,0 +1,66 @@
+"""Alembic's entry: migrates with the connection that it is handed, or with the settings' own."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Literal
+
+from alembic import context
+from alembic.util import CommandError
+
+from drydock.database import Model, connect
+from drydock.fields import AwareDateTime
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from drydock.service import Service
+
+
+def own_connection() -> Connection:
+    """A connection by the settings' own, for `alembic revision` and the like, typed by a developer.
+
+    All tables of the service are then imported, for Alembic to compare.
+
+    Raises:
+        CommandError: if no service is named.
+
+    """
+    name = context.config.get_alembic_option("service") or ""
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        raise CommandError('name the service in [tool.alembic]: service = "app:service"')
+    service: Service = getattr(importlib.import_module(module), attribute)
+    service.import_parts()
+    return connect(service.load_settings()).connect()
+
+
+def render(kind: str, item: object, _context: object) -> str | Literal[False]:
+    """Write a column's type into a new migration, which must not depend on this package."""
+    if kind == "type" and isinstance(item, AwareDateTime):
+        return "sa.DateTime(timezone=True)"
+    return False
+
+
+def run() -> None:
+    """Run the migrations that Alembic asks for."""
+    attributes = context.config.attributes
+    connection = attributes.get("connection")
+    if connection is None:
+        connection = own_connection()
+
+    def note(step: Any, *_: object, **__: object) -> None:  # noqa: ANN401
+        attributes.setdefault("applied", []).append(step.up_revision_id)
+
+    context.configure(
+        connection=connection,
+        target_metadata=Model.metadata,
+        on_version_apply=note,
+        render_as_batch=True,  # SQLite can alter little in place
+        render_item=render,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+run()
