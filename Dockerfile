@@ -144,12 +144,12 @@ RUN --mount=type=bind,source=requirements/runtime.txt,target=runtime.txt \
     && find /opt/venv -exec touch --no-dereference --date=@0 {} +
 
 
-# ---- project: the files that change with every commit, as the image has them --------------------
+# ---- project: the wheel's files, as the image has them: the template's and the fork's ----------
 FROM dependencies AS project
 
-# Into a folder of its own, so that the image gets it as a layer of its own: a code change pushes
-# that one, of some 65 kB. The dependencies are in place and locked, so none is resolved here. By
-# its name and not by its file, whose path pip would note down for all time.
+# Into folders of their own, so that the image gets them as layers of their own. The dependencies
+# are in place and locked, so none is resolved here. By its name and not by its file, whose path
+# pip would note down for all time.
 WORKDIR /project
 RUN --mount=from=wheel,source=/wheel,target=/wheel \
     wheel=$(basename /wheel/*.whl) \
@@ -160,15 +160,16 @@ COPY deploy/sitecustomize.py opt/venv/lib/python3.13/site-packages/
 # No bytecode for what runs once, migrations and settings: the layer is smaller without.
 RUN python3 -B -m compileall -qf -s /project -p / -x 'migrations|__main__|gunicorn' \
         --invalidation-mode unchecked-hash /project
-# What hardly ever changes, the server's part, becomes the layer before: a code change that is
-# pushed, and pulled, is the smaller for it. The modes are set, for a checkout's depend on its
-# user's umask.
+# The template's part, which a fork hardly ever changes, becomes the layer before: a change in
+# src/app pushes and pulls the last one alone. That has the wheel's metadata as well, since its
+# RECORD names the hash of every file. The health check gets a path without Python's version. The
+# modes are set, for a checkout's depend on its user's umask.
 RUN site=opt/venv/lib/python3.13/site-packages \
-    && mkdir -p "/server/$site/drydock" \
-    && mv "$site/drydock/server" "/server/$site/drydock" \
-    && mv "$site/sitecustomize.py" "$site/__pycache__" "/server/$site" \
-    && chmod -R u=rwX,go=rX . /server \
-    && find . /server -exec touch --no-dereference --date=@0 {} +
+    && mkdir -p "/drydock/$site" /drydock/opt/drydock \
+    && mv "$site/drydock" "$site/sitecustomize.py" "$site/__pycache__" "/drydock/$site" \
+    && ln -s "/$site/drydock/healthcheck.py" /drydock/opt/drydock/ \
+    && chmod -R u=rwX,go=rX . /drydock \
+    && find . /drydock -exec touch --no-dereference --date=@0 {} +
 
 
 # ---- runtime: the image -------------------------------------------------------------------------
@@ -180,7 +181,7 @@ COPY --from=dependencies /opt/venv /opt/venv
 # Where gunicorn finds its settings file by itself. Before the project's files, so that theirs is
 # the last layer: each layer after one that changed changes as well. (This one is empty.)
 WORKDIR /app
-COPY --from=project /server /
+COPY --from=project /drydock /
 COPY --from=project /project /
 
 # Python prints at once: what is in a buffer when a container is killed is lost.
@@ -201,7 +202,7 @@ STOPSIGNAL SIGTERM
 
 # No shell and no curl: a small script, by its path, isolated (-I) and without site-packages (-S).
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --start-interval=1s --retries=3 \
-    CMD ["python3", "-IS", "/opt/venv/lib/python3.13/site-packages/drydock/healthcheck.py"]
+    CMD ["python3", "-IS", "/opt/drydock/healthcheck.py"]
 
 # The exec form makes gunicorn PID 1, so that it gets Docker's signals.
 CMD ["gunicorn"]
