@@ -24,7 +24,8 @@ from datetime import datetime
 LAUNCH = """
 import time
 points = {"interpreter": time.time()}
-import drydock.factory, drydock.server.hooks, drydock.server.logger, gunicorn.app.wsgiapp
+import app, drydock.factory, drydock.server.hooks, drydock.server.logger, gunicorn.app.wsgiapp
+app.service.import_parts()
 points["imports"] = time.time()
 build = drydock.factory.build
 def timed(service, settings):

@@ -75,6 +75,12 @@ def test_a_bad_setting_ends_the_start_with_one_line(monkeypatch: pytest.MonkeyPa
         settings()
 
 
+def test_a_bad_setting_of_a_fork_s_own_ends_the_start_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GREETING", "two\nlines")
+    with pytest.raises(SystemExit, match=r"error: GREETING='two\\nlines'"):
+        settings()
+
+
 def test_a_port_in_use_ends_the_start_with_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("0.0.0.0", 0)) as taken:
         monkeypatch.setenv("APP_PORT", str(taken.getsockname()[1]))

@@ -1,1 +1,4 @@
-"""What the service needs of gunicorn beyond settings; `gunicorn.conf.py` puts it in place."""
+"""How gunicorn serves a WSGI application: its settings and what it needs beyond them.
+
+Nothing here imports Flask or a database.
+"""
