@@ -23,7 +23,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 upgrade: LOCK += $(if $(PACKAGE),--upgrade-package "$(PACKAGE)",--upgrade)
 
 .PHONY: help up down logs dev rollout backup restore debug test lint unit image contract chaos \
-	stack save push lock upgrade format venv docs screenshot clean python
+	stack save push lock upgrade migration format venv docs screenshot clean python
 
 help: ## Show this list
 	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -110,6 +110,12 @@ lock upgrade:
 format: $(BIN)/installed ## Format the Python code, and mend what ruff can mend by itself
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+migration: $(BIN)/installed ## Write a migration from the models: make migration NAME="add authors"
+	@$(if $(NAME),,echo 'error: name it: make migration NAME="add authors"' >&2; exit 1)
+	@data=$$(mktemp -d); trap 'rm -r "$$data"' EXIT; \
+	DATA_DIR=$$data DATABASE_URL= DATABASE_URL_FILE= DATABASE_PASSWORD= DATABASE_PASSWORD_FILE= \
+		$(BIN)/alembic revision --autogenerate --message "$(NAME)"
 
 venv: $(BIN)/installed ## Make .venv, with the service and all tools in it, for work without containers
 

@@ -172,6 +172,8 @@ def migrate(settings: Settings) -> list[str]:
         DatabaseError: with one line that says why not.
 
     """
+    if settings.database_url is None:
+        _open_directory(settings.data_dir)
     engine = connect(settings)
     try:
         with _alone(engine), engine.begin() as connection:
@@ -224,16 +226,8 @@ def _upgrade(connection: Connection, settings: Settings) -> list[str]:
     return applied
 
 
-def prepare(settings: Settings) -> None:
-    """Create or migrate the embedded database; any other is migrated by `app migrate` alone.
-
-    Raises:
-        DatabaseError: with one line that says why not.
-
-    """
-    if settings.database_url is not None:
-        return
-    directory = settings.data_dir
+def _open_directory(directory: Path) -> None:
+    """Make the embedded database's directory, and see that it can be written to."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):
@@ -243,5 +237,16 @@ def prepare(settings: Settings) -> None:
             f"DATA_DIR={directory}: user {os.geteuid()}:{os.getegid()} can't write there "
             f"({error.strerror}). Mount a volume that it may write, or set DATABASE_URL."
         ) from None
+
+
+def prepare(settings: Settings) -> None:
+    """Create or migrate the embedded database; any other is migrated by `app migrate` alone.
+
+    Raises:
+        DatabaseError: with one line that says why not.
+
+    """
+    if settings.database_url is not None:
+        return
     if applied := migrate(settings):
-        log.info("%s: applied %s", directory / FILE, ", ".join(applied))
+        log.info("%s: applied %s", settings.data_dir / FILE, ", ".join(applied))

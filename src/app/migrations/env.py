@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from alembic import context
@@ -16,13 +17,28 @@ def run() -> None:
     attributes = context.config.attributes
     connection = attributes.get("connection")
     if connection is None:
-        # `alembic revision --autogenerate` and the like, typed by a developer.
+        # A developer's own `alembic`, which finds this by [tool.alembic] in pyproject.toml.
+        if getattr(context.config.cmd_opts, "autogenerate", False):
+            import subprocess
+            import sys
+
+            # It compares the models with a database that is at the newest revision. Migrated by
+            # another process, for Alembic can't run inside itself.
+            subprocess.run([sys.executable, "-m", "app", "migrate"], check=True)
         connection = connect(Settings.load()).connect()
 
     def note(step: Any, *_: object, **__: object) -> None:  # noqa: ANN401
         attributes.setdefault("applied", []).append(step.up_revision_id)
 
+    def number(_context: object, _revision: object, scripts: list[Any]) -> None:
+        """Give a new migration the next number, unless --rev-id names another."""
+        if not getattr(context.config.cmd_opts, "rev_id", None):
+            files = (Path(__file__).parent / "versions").glob("[0-9]*.py")
+            last = max((int(file.name.partition("_")[0]) for file in files), default=0)
+            scripts[0].rev_id = f"{last + 1:04}"
+
     context.configure(
+        process_revision_directives=number,
         connection=connection,
         target_metadata=Model.metadata,
         on_version_apply=note,
