@@ -9,6 +9,9 @@
 # There is no `# syntax=` line on purpose: the engine's own frontend builds this file, and no
 # second image has to be pulled. Keep it so that Docker 25 can read it.
 
+# The version of Python that the base's Debian has; the one place that says so.
+ARG PYTHON=3.13
+
 # A literal line, so that Dependabot can read and update it.
 FROM debian:trixie-slim@sha256:a29215f6a35e51e22adffa17f89e9d2ef06214e64a2bad10d765c46aea49f11f AS base
 
@@ -19,6 +22,8 @@ RUN echo 'APT::Update::Error-Mode "any";' > /etc/apt/apt.conf.d/strict
 # ^^^^ in tracebacks, the compressed image is 2 MB smaller.
 ENV PYTHONNODEBUGRANGES=1
 
+# What is said before the first stage each stage that needs it has to ask for.
+ARG PYTHON
 
 # ---- rootfs: the file system of the image, from Debian packages ---------------------------------
 FROM base AS rootfs
@@ -35,7 +40,7 @@ RUN apt-get update \
         base-files ca-certificates media-types netbase tzdata \
         libc6 gcc-14-base libgcc-s1 libstdc++6 zlib1g libzstd1 liblzma5 libbz2-1.0 \
         libssl3t64 libffi8 libsqlite3-0 libexpat1 libuuid1 \
-        libpython3.13-minimal libpython3.13-stdlib python3.13-minimal \
+        libpython$PYTHON-minimal libpython$PYTHON-stdlib python$PYTHON-minimal \
     && rm -rf /var/lib/apt/lists/*
 
 # base-files comes first: it makes /bin, /lib and /lib64 links into /usr, where others would make
@@ -57,8 +62,8 @@ RUN mkdir -p var/lib/dpkg/status.d \
 # manuals, documentation other than the copyright files that licences ask for, and directories
 # that others may write to. Debian's hook for crash reports makes way for the project's own. The
 # checksums go on listing only what is there.
-RUN rm -r usr/{games,include,src} usr/sbin/* usr/lib/*-linux-gnu/gconv usr/lib/python3.13/test \
-        {etc,usr/lib}/python3.13/sitecustomize.py \
+RUN rm -rf usr/{games,include,src} usr/sbin/* usr/lib/*-linux-gnu/gconv usr/lib/python$PYTHON/test \
+        {etc,usr/lib}/python$PYTHON/sitecustomize.py \
         usr/share/{base-files,binfmts,bug,dict,gcc,gdb,info,lintian,man,misc} \
         etc/{ca-certificates,default,dpkg,issue,issue.net,profile.d,skel,update-motd.d} \
         boot home root var/{backups,cache,local,lock,log,run,spool,tmp} var/lib/misc \
@@ -79,7 +84,7 @@ RUN cat usr/share/ca-certificates/mozilla/*.crt > etc/ssl/certs/ca-certificates.
     && ln -s /etc/ssl/certs/ca-certificates.crt usr/lib/ssl/cert.pem \
     && ln -s /usr/share/zoneinfo/Etc/UTC etc/localtime \
     && ln -s /run var/run \
-    && ln -s python3.13 usr/bin/python3 \
+    && ln -s "python$PYTHON" usr/bin/python3 \
     && echo 'root:x:0:0:root:/:/usr/sbin/nologin' > etc/passwd \
     && echo 'nonroot:x:65532:65532:nonroot:/:/usr/sbin/nologin' >> etc/passwd \
     && printf 'root:x:0:\nnonroot:x:65532:\n' > etc/group \
@@ -90,7 +95,7 @@ RUN cat usr/share/ca-certificates/mozilla/*.crt > etc/ssl/certs/ca-certificates.
 # which also shows that the root stands on its own; -B, so that it leaves none of the usual kind
 # for what it imports meanwhile. The times are set so that a later build of
 # the same files makes the same layer.
-RUN chroot . python3 -B -m compileall -qf --invalidation-mode unchecked-hash /usr/lib/python3.13 \
+RUN chroot . python3 -B -m compileall -qf --invalidation-mode unchecked-hash "/usr/lib/python$PYTHON" \
     && find . -exec touch --no-dereference --date=@0 {} +
 
 
@@ -107,9 +112,11 @@ RUN apt-get update \
     && python3 -m venv /pip \
     && python3 -m venv --without-pip /opt/venv
 
-# Only what a lock names, with the hashes that it names. A company's proxy that opens TLS is
-# trusted by passing its certificates as a secret, which no layer keeps:
-# `--secret id=ca,src=/etc/ssl/certs/ca-certificates.crt`.
+# A lock is installed and never resolved: what it names, with the hashes that it names, and nothing
+# that a newer release of some package might ask for (--no-deps). Whether that is complete is seen
+# after (`pip check`). So any pip will do, and the lock of today installs the same next year. A
+# company's proxy that opens TLS is trusted by passing its certificates as a secret, which no layer
+# keeps: `--secret id=ca,src=/etc/ssl/certs/ca-certificates.crt`.
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ONLY_BINARY=:all: PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 
@@ -120,7 +127,9 @@ FROM build AS wheel
 RUN --mount=type=bind,source=requirements/build.txt,target=build.txt \
     --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=ca \
-    PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip install --require-hashes -r build.txt
+    PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip install \
+        --no-deps --require-hashes -r build.txt \
+    && /pip/bin/pip check
 
 COPY pyproject.toml ./
 COPY src src
@@ -135,12 +144,12 @@ RUN --mount=type=bind,source=requirements/runtime.txt,target=runtime.txt \
     --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=ca \
     PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip --python /opt/venv install \
-        --require-hashes --no-compile -r runtime.txt \
-    && site=/opt/venv/lib/python3.13/site-packages \
-    && rm -r "$site"/alembic/testing "$site"/sqlalchemy/testing \
+        --no-deps --require-hashes --no-compile -r runtime.txt \
+    && site=/opt/venv/lib/python$PYTHON/site-packages \
+    && rm -rf "$site"/alembic/testing "$site"/sqlalchemy/testing \
     && sed -i '/^[a-z]*\/testing\//d' "$site"/alembic-*/RECORD "$site"/sqlalchemy-*/RECORD \
     && python3 -B -m compileall -qf -j 0 --invalidation-mode unchecked-hash /opt/venv/lib \
-    && rm /opt/venv/bin/[Aa]ctivate* /opt/venv/.gitignore \
+    && rm -f /opt/venv/bin/[Aa]ctivate* /opt/venv/.gitignore \
     && find /opt/venv -exec touch --no-dereference --date=@0 {} +
 
 
@@ -154,9 +163,11 @@ WORKDIR /project
 RUN --mount=from=wheel,source=/wheel,target=/wheel \
     wheel=$(basename /wheel/*.whl) \
     && /pip/bin/pip --python /opt/venv install --no-compile --no-deps --no-index \
-        --find-links /wheel --prefix /project/opt/venv "${wheel%%-*}"
+        --find-links /wheel --prefix /project/opt/venv "${wheel%%-*}" \
+    && PYTHONPATH=/project/opt/venv/lib/python$PYTHON/site-packages \
+        /pip/bin/pip --python /opt/venv check
 COPY gunicorn.conf.py .flaskenv app/
-COPY deploy/sitecustomize.py opt/venv/lib/python3.13/site-packages/
+COPY deploy/sitecustomize.py opt/venv/lib/python$PYTHON/site-packages/
 # No bytecode for what runs once, migrations and settings: the layer is smaller without.
 RUN python3 -B -m compileall -qf -s /project -p / -x 'migrations|__main__|gunicorn' \
         --invalidation-mode unchecked-hash /project
@@ -164,7 +175,7 @@ RUN python3 -B -m compileall -qf -s /project -p / -x 'migrations|__main__|gunico
 # src/app pushes and pulls the last one alone. That has the wheel's metadata as well, since its
 # RECORD names the hash of every file. The health check gets a path without Python's version. The
 # modes are set, for a checkout's depend on its user's umask.
-RUN site=opt/venv/lib/python3.13/site-packages \
+RUN site=opt/venv/lib/python$PYTHON/site-packages \
     && mkdir -p "/drydock/$site" /drydock/opt/drydock \
     && mv "$site/drydock" "$site/sitecustomize.py" "$site/__pycache__" "/drydock/$site" \
     && ln -s "/$site/drydock/healthcheck.py" /drydock/opt/drydock/ \
@@ -226,7 +237,8 @@ RUN --mount=type=bind,source=requirements/test.txt,target=test.txt \
     --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=ca \
     PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip --python /opt/venv install \
-        --require-hashes --target /tools -r test.txt
+        --no-deps --require-hashes --target /tools -r test.txt \
+    && PYTHONPATH=/tools /pip/bin/pip --python /opt/venv check
 
 FROM runtime AS test
 COPY --from=test-tools /tools /tools
@@ -244,11 +256,13 @@ RUN --mount=type=bind,source=requirements/debug.txt,target=debug.txt \
     --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=ca \
     PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip --python /opt/venv install \
-        --require-hashes --target /tools -r debug.txt
+        --no-deps --require-hashes --target /tools -r debug.txt \
+    && PYTHONPATH=/tools /pip/bin/pip --python /opt/venv check
 
 FROM runtime AS dev
 # Among the dependencies, where the reloader does not look for edits.
-COPY --from=dev-tools /tools /opt/venv/lib/python3.13/site-packages
+ARG PYTHON
+COPY --from=dev-tools /tools /opt/venv/lib/python$PYTHON/site-packages
 COPY --chmod=644 deploy/dev/serve.py ./
 # The sources are mounted at /src, and go before the installed package; their bytecode, which a
 # read-only root has no place for, is kept in memory. The last silences debugpy about Python's own

@@ -12,13 +12,18 @@ IMAGE ?= $(shell sed -n '0,/^name = "/s/^name = "\([^"]*\)".*/\1/p' pyproject.to
 PYTHON ?= python3
 export IMAGE
 
+# In hidden folders are other tools' copies.
+DOCKERFILES = $(sort $(shell find * -name '*Dockerfile'))
 NAMED := $(filter command environment,$(firstword $(origin IMAGE)))
 BIN := .venv/bin
-LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
-	--generate-hashes --no-emit-index-url
+# Keeps each version that a lock has; uv takes them from the file that it is about to write.
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url
+# The newest of all, or of one.
+upgrade: LOCK += $(if $(PACKAGE),--upgrade-package "$(PACKAGE)",--upgrade)
 
 .PHONY: help up down logs dev rollout backup restore debug test lint unit image contract chaos \
-	stack save push lock docs screenshot clean python
+	stack save push lock upgrade migration format venv docs screenshot clean python
 
 help: ## Show this list
 	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -60,7 +65,7 @@ lint: $(BIN)/installed ## Check Dockerfiles, Python, shell scripts, workflows an
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	PYTHONPATH=tests $(BIN)/python scripts/docs.py --check
-	$(BIN)/hadolint $(wildcard Dockerfile deploy/*/*.Dockerfile tests/*/*.Dockerfile)
+	$(BIN)/hadolint $(DOCKERFILES)
 	$(BIN)/shellcheck .ci/run $(wildcard deploy/*/*.sh)
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml deploy/*/compose.yaml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
@@ -70,7 +75,7 @@ lint: $(BIN)/installed ## Check Dockerfiles, Python, shell scripts, workflows an
 unit: $(BIN)/installed ## Run the unit tests in the image, on SQLite and PostgreSQL, and on this machine
 	@$(PYTHON) scripts/image.py build --target test
 	@PYTHONPATH=tests $(BIN)/python scripts/unit.py
-	@$(BIN)/pytest tests/unit
+	@$(BIN)/pytest tests/unit tests/repository
 
 image: python ## Build the image and print its size
 	@$(PYTHON) scripts/image.py build
@@ -93,12 +98,26 @@ save: python ## Keep the image in a file: make save FILE=image.tar
 push: python ## Push the image, from FILE if given: make push IMAGE=registry/name:tag
 	@$(PYTHON) scripts/image.py push $(if $(FILE),"$(FILE)")
 
-lock: $(BIN)/installed ## Update the locks in requirements/ to the newest versions
+lock: $(BIN)/uv ## Bring the locks in requirements/ up to pyproject.toml; keep their versions
+upgrade: $(BIN)/uv ## Renew all that is locked, or one: make upgrade PACKAGE=flask
+lock upgrade:
 	$(LOCK) pyproject.toml --output-file requirements/runtime.txt
 	for group in build test debug dev; do \
 		$(LOCK) --group $$group --constraints requirements/runtime.txt \
 			--output-file requirements/$$group.txt; \
 	done
+
+format: $(BIN)/installed ## Format the Python code, and mend what ruff can mend by itself
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+migration: $(BIN)/installed ## Write a migration from the models: make migration NAME="add authors"
+	@$(if $(NAME),,echo 'error: name it: make migration NAME="add authors"' >&2; exit 1)
+	@data=$$(mktemp -d); trap 'rm -r "$$data"' EXIT; \
+	DATA_DIR=$$data DATABASE_URL= DATABASE_URL_FILE= DATABASE_PASSWORD= DATABASE_PASSWORD_FILE= \
+		$(BIN)/alembic revision --autogenerate --message "$(NAME)"
+
+venv: $(BIN)/installed ## Make .venv, with the service and all tools in it, for work without containers
 
 docs: $(BIN)/installed ## Write the lists in docs/ (settings, malformed requests) and .env.example
 	@PYTHONPATH=tests $(BIN)/python scripts/docs.py
@@ -117,6 +136,10 @@ python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "error: $(PYTHON) is not Python 3.11 or newer; name one: make PYTHON=python3.13" >&2; \
 		exit 1; }
+
+# What renews the locks must not need them to be in order.
+$(BIN)/uv: | python
+	@$(PYTHON) scripts/tools.py uv
 
 $(BIN)/installed: requirements/runtime.txt requirements/dev.txt pyproject.toml | python
 	@$(PYTHON) scripts/tools.py

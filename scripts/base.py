@@ -78,6 +78,8 @@ def bootstrap(suite: str, tag: str) -> None:
         step(
             f"bootstrapping Debian {suite} (about 15 s)",
             ["mmdebstrap", "--variant=minbase", suite, str(root), *mirror],
+            hint=f"It needs an archive that has {suite}, and this machine's debian-archive-keyring"
+            " to be new enough for it; a machine that reaches a registry needs neither",
         )
         step("importing it", ["docker", "import", "--message", "stand-in", str(root), tag])
 

@@ -6,6 +6,7 @@ As a script: take docs/page.png from the stack that is running at http://localho
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import os
 import shutil
 from typing import TYPE_CHECKING
@@ -43,12 +44,20 @@ def chromium() -> Iterator[Browser]:
     """A headless Chromium, which knows no proxy: the page is on this machine."""
     path = executable()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path,
-            # Root is the one user who can't have the sandbox.
-            chromium_sandbox=os.geteuid() != 0,
-            args=["--no-proxy-server"],
-        )
+        try:
+            browser = playwright.chromium.launch(
+                executable_path=path,
+                # Root is the one user who can't have the sandbox.
+                chromium_sandbox=os.geteuid() != 0,
+                args=["--no-proxy-server"],
+            )
+        except Error as error:
+            # The distribution's browser grows newer, the locked playwright does not.
+            die(
+                f"playwright {importlib.metadata.version('playwright')} can't drive {path}"
+                f" ({output(path, '--version')}); `make upgrade PACKAGE=playwright` may help: "
+                f"{error.message.splitlines()[0]}"
+            )
         try:
             yield browser
         finally:

@@ -62,11 +62,13 @@ def output(*command: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def step(title: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> None:
+def step(
+    title: str, command: Sequence[str], env: Mapping[str, str] | None = None, *, hint: str = ""
+) -> None:
     """Run a long command under one line of progress, with the seconds gone by.
 
     Its own output is kept back, and its end shown only on failure, which ends this program
-    with one line and status 1.
+    with one line and status 1; `hint` says there what to do.
     """
     say(f"{title} ...")
     start = time.monotonic()
@@ -93,7 +95,8 @@ def step(title: str, command: Sequence[str], env: Mapping[str, str] | None = Non
         if process.returncode != 0:
             log.seek(0)
             sys.stderr.writelines(f"    {line}" for line in log.readlines()[-15:])
-            die(f"{title}: {command[0]} ended with status {process.returncode}")
+            reason = f"{title}: {command[0]} ended with status {process.returncode}"
+            die(f"{reason}. {hint}" if hint else reason)
     print(f"    done in {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
 
 
@@ -111,7 +114,7 @@ def may_install() -> bool:
     return os.geteuid() == 0 and on_debian()
 
 
-def apt_get(title: str, *arguments: str) -> None:
+def apt_get(title: str, *arguments: str, hint: str = "") -> None:
     """Run apt-get without questions and without recommended packages."""
     command = ("apt-get", "-y", "--no-install-recommends", *arguments)
-    step(title, command, env={"DEBIAN_FRONTEND": "noninteractive"})
+    step(title, command, env={"DEBIAN_FRONTEND": "noninteractive"}, hint=hint)

@@ -21,6 +21,7 @@ from common import NOT_INSTALLED, apt_get, capture, die, entry, may_install, on_
 
 OLDEST = 25  # the first with HEALTHCHECK --start-interval
 NEEDED = f"Docker Engine {OLDEST} or newer with the buildx and compose v2 plugins"
+BY_HAND = f"Install {NEEDED} by hand; `make` takes it as it is"
 LOG = Path("/var/log/dockerd.log")
 
 
@@ -56,7 +57,7 @@ def install(*, plugins_only: bool) -> None:
         and major(candidate(compose)) >= 2
         and candidate("docker-buildx")
     ):
-        apt_get(f"installing {' '.join(packages)}", "install", *packages)
+        apt_get(f"installing {' '.join(packages)}", "install", *packages, hint=BY_HAND)
     else:
         install_from_debian_13(["docker-buildx", "docker-compose"], plugins_only=plugins_only)
 
@@ -90,11 +91,12 @@ def install_from_debian_13(packages: list[str], *, plugins_only: bool) -> None:
         here = Path.cwd()
         os.chdir(folder)
         try:
-            apt_get("downloading Debian 13's engine", *options, "download", *packages)
+            title = "downloading Debian 13's engine"
+            apt_get(title, *options, "download", *packages, hint=BY_HAND)
         finally:
             os.chdir(here)
         files = sorted(str(file) for file in Path(folder).glob("*.deb"))
-        apt_get("installing the engine", "--allow-downgrades", "install", *files)
+        apt_get("installing the engine", "--allow-downgrades", "install", *files, hint=BY_HAND)
 
 
 def forget_stale_pid_files() -> None:

@@ -33,6 +33,12 @@ DIAGNOSES = {
     "never install it; if the lock was edited by hand, run `make lock`",
     r"Hashes are required in|all requirements must have their versions pinned": "a lock in "
     "requirements/ lacks a version or a hash; run `make lock`",
+    r"which is not installed\.$|but you have ": "a lock in requirements/ does not fit "
+    "pyproject.toml; run `make lock`",
+    r"No matching distribution found|Could not find a version that satisfies": "the index of Python"
+    " packages no longer has what a lock in requirements/ names; run `make upgrade`",
+    r"E: Unable to locate package|has no installation candidate": "Debian's archive has no package"
+    " of a name in the Dockerfile: correct the name or, for another Debian's Python, PYTHON above",
     r"Temporary failure|Could not resolve|Failed to resolve|Could not connect|no such host|"
     r"Failed to establish a new connection|Network is unreachable|i/o timeout": "no network: "
     "Debian's or Python's package archive can't be reached from the build",
@@ -131,7 +137,7 @@ def build(target: str) -> None:
         sys.stderr.writelines(f"    {line}" for line in log[-25:])
         text = "".join(log)
         for pattern, meaning in DIAGNOSES.items():
-            if re.search(pattern, text):
+            if re.search(pattern, text, re.MULTILINE):
                 die(meaning)
         die(f"the build of {name(target)} failed; the end of its output is above")
 

@@ -7,6 +7,9 @@ import os
 import pytest
 
 from containers import docker
+from processes import heed_interrupts
+
+heed_interrupts()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

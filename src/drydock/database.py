@@ -177,6 +177,8 @@ def migrate(settings: Settings, versions: Path | None) -> list[str]:
         DatabaseError: with one line that says why not.
 
     """
+    if settings.database_url is None:
+        _open_directory(settings.data_dir)
     engine = connect(settings)
     try:
         with _alone(engine), engine.begin() as connection:
@@ -233,16 +235,8 @@ def _upgrade(connection: Connection, settings: Settings, versions: Path) -> list
     return applied
 
 
-def prepare(settings: Settings, versions: Path | None) -> None:
-    """Create or migrate the embedded database; any other is migrated by `app migrate` alone.
-
-    Raises:
-        DatabaseError: with one line that says why not.
-
-    """
-    if settings.database_url is not None:
-        return
-    directory = settings.data_dir
+def _open_directory(directory: Path) -> None:
+    """Make the embedded database's directory, and see that it can be written to."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):
@@ -252,5 +246,16 @@ def prepare(settings: Settings, versions: Path | None) -> None:
             f"DATA_DIR={directory}: user {os.geteuid()}:{os.getegid()} can't write there "
             f"({error.strerror}). Mount a volume that it may write, or set DATABASE_URL."
         ) from None
+
+
+def prepare(settings: Settings, versions: Path | None) -> None:
+    """Create or migrate the embedded database; any other is migrated by `app migrate` alone.
+
+    Raises:
+        DatabaseError: with one line that says why not.
+
+    """
+    if settings.database_url is not None:
+        return
     if applied := migrate(settings, versions):
-        log.info("%s: applied %s", directory / FILE, ", ".join(applied))
+        log.info("%s: applied %s", settings.data_dir / FILE, ", ".join(applied))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from containers import HARDENED, Container, docker, eventually, inspect, on_host
+from processes import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,13 +118,10 @@ def load(container: Container, *options: Any) -> Iterator[Load]:
     """Run load.py against the container."""
     command = [sys.executable, str(HERE / "load.py"), "--port", str(container.port)]
     command += [str(option) for option in options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with running(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "started\n"
-        try:
-            yield Load(process)
-        finally:
-            process.kill()
+        yield Load(process)
 
 
 def exit_status(container: Container) -> int:

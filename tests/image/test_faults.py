@@ -25,6 +25,7 @@ from containers import (
     network,
     unique,
 )
+from processes import running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -263,7 +264,7 @@ def test_a_request_whose_database_connection_is_cut_is_told_so_and_writes_nothin
     container = run("--network", net, *migrated(image, net, address)).wait_until_healthy()
     assert add(container, "before").status == 201
     with (
-        subprocess.Popen(sql(server, LOCK), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL),
+        running(sql(server, LOCK), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL),
         concurrent.futures.ThreadPoolExecutor(1) as pool,
     ):
         eventually(

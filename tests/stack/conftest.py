@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,11 +11,23 @@ from containers import free_port, inspect, unique
 from stacks import Stack, remove
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
+
+
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Note which tests failed, for the fixture `stack`."""
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
 
 
 @pytest.fixture(scope="session")
-def stack(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def shared_stack(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     checkout = copy(tmp_path_factory.mktemp("stack") / "checkout")
     found = Stack(
         checkout,
@@ -41,6 +53,17 @@ def stack(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stac
     finally:
         remove(found.project)
         remove(f"{found.project}-dev")
+
+
+@pytest.fixture
+def stack(shared_stack: Stack, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """The stack of all tests; what a failed one left of it is mended before the next."""
+    yield shared_stack
+    if request.node.stash.get(FAILED, False):
+        (shared_stack.checkout / ".env").unlink(missing_ok=True)
+        shared_stack.make("down")
+        up = shared_stack.make("up")
+        assert up.returncode == 0, up.stderr
 
 
 @pytest.fixture

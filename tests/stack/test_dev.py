@@ -17,6 +17,7 @@ import urllib3
 
 from checkouts import copy, environment
 from containers import docker, eventually, free_port, unique
+from processes import running
 from stacks import Stack, remove
 
 if TYPE_CHECKING:
@@ -37,33 +38,36 @@ def dev(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
         "IMAGE": image,
     }
     log = folder / "log"
-    with log.open("w") as stream:
-        process = subprocess.Popen(
-            ["make", "dev", f"PYTHON={sys.executable}"],
-            cwd=checkout,
-            env=environment(**variables),
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    command = ["make", "dev", f"PYTHON={sys.executable}"]
+    options = {"cwd": checkout, "env": environment(**variables), "stdin": subprocess.DEVNULL}
     try:
+        with (
+            log.open("w") as stream,
+            running(command, stdout=stream, stderr=subprocess.STDOUT, **options) as process,
+        ):
 
-        def started() -> bool:
-            assert process.poll() is None, log.read_text()
-            return "the page is at" in log.read_text()
+            def started() -> bool:
+                assert process.poll() is None, log.read_text()
+                return "the page is at" in log.read_text()
 
-        eventually(started, 240, "make dev has started")
-        yield Stack(checkout, variables | {"COMPOSE_PROJECT_NAME": f"{project}-dev"}), log
-        # As Ctrl-C in a terminal: to the whole group.
-        os.killpg(process.pid, signal.SIGINT)
-        process.wait(60)
-        assert "stopping; the data is kept" in log.read_text()
+            eventually(started, 240, "make dev has started")
+            yield Stack(checkout, variables | {"COMPOSE_PROJECT_NAME": f"{project}-dev"}), log
+            # As Ctrl-C in a terminal: to the whole group.
+            os.killpg(process.pid, signal.SIGINT)
+            process.wait(60)
+            assert "stopping; the data is kept" in log.read_text()
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
         remove(f"{project}-dev")
         docker("image", "rm", "--force", f"{image}-dev", check=False)
+
+
+@pytest.fixture
+def hello(dev: tuple[Stack, Path]) -> Iterator[Path]:
+    """A module of the service, to be edited; in the end it is as it was."""
+    file = dev[0].checkout / "src/app/hello.py"
+    text = file.read_text()
+    yield file
+    file.write_text(text)
 
 
 def replace(file: Path, old: str, new: str) -> None:
@@ -87,10 +91,9 @@ def until_served(stack: Stack, word: str) -> float:
 
 
 def test_an_edit_is_served_without_a_rebuild(
-    dev: tuple[Stack, Path], show: Callable[[str], None]
+    dev: tuple[Stack, Path], hello: Path, show: Callable[[str], None]
 ) -> None:
     stack, log = dev
-    hello = stack.checkout / "src/app/hello.py"
     assert stack.get("/api/hello/you").json()["environment"] == "development"
     times = []
     for old, new in (("Hello", "Salut"), ("Salut", "Ahoj"), ("Ahoj", "Hello")):
@@ -102,9 +105,10 @@ def test_an_edit_is_served_without_a_rebuild(
     assert re.search(r"^\S+ INFO +werkzeug: .*GET /hello/you", log.read_text(), re.MULTILINE)
 
 
-def test_a_broken_edit_is_shown_and_the_next_one_mends_it(dev: tuple[Stack, Path]) -> None:
+def test_a_broken_edit_is_shown_and_the_next_one_mends_it(
+    dev: tuple[Stack, Path], hello: Path
+) -> None:
     stack, _ = dev
-    hello = stack.checkout / "src/app/hello.py"
     good = hello.read_text()
     hello.write_text("this is no Python\n" + good)
     until_served(stack, "SyntaxError")

@@ -32,6 +32,14 @@ def own_connection() -> Connection:
         raise CommandError('name the service in [tool.alembic]: service = "app:service"')
     service: Service = getattr(importlib.import_module(module), attribute)
     service.import_parts()
+    if getattr(context.config.cmd_opts, "autogenerate", False):
+        # It compares the models with a database that is at the newest revision. Migrated by another
+        # process, for Alembic can't run inside itself.
+        import subprocess
+        import sys
+
+        migrate = [sys.executable, "-m", service.package, "migrate"]
+        subprocess.run(migrate, check=True)  # noqa: S603 (no shell, and no word of a client's)
     return connect(service.load_settings()).connect()
 
 
@@ -40,6 +48,14 @@ def render(kind: str, item: object, _context: object) -> str | Literal[False]:
     if kind == "type" and isinstance(item, AwareDateTime):
         return "sa.DateTime(timezone=True)"
     return False
+
+
+def number(_context: object, _revision: object, scripts: list[Any]) -> None:
+    """Give a new migration the next number, unless --rev-id names another."""
+    last = context.get_head_revision() or "0000"
+    options = context.config.cmd_opts
+    if isinstance(last, str) and last.isdecimal() and not getattr(options, "rev_id", None):
+        scripts[0].rev_id = f"{int(last) + 1:04}"
 
 
 def run() -> None:
@@ -58,6 +74,7 @@ def run() -> None:
         on_version_apply=note,
         render_as_batch=True,  # SQLite can alter little in place
         render_item=render,
+        process_revision_directives=number,
     )
     with context.begin_transaction():
         context.run_migrations()

@@ -1,0 +1,145 @@
+"""The lock files install the same next year: no newer release changes what is installed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import tools
+from checkouts import CHECKOUT, copy, make
+
+LOCKS = sorted((CHECKOUT / "requirements").glob("*.txt"))
+
+
+def wheel(folder: Path, name: str, version: str, *metadata: str) -> str:
+    """Make a wheel with nothing in it; return its line for a lock file."""
+    file = folder / f"{name}-{version}-py3-none-any.whl"
+    about = f"{name}-{version}.dist-info"
+    lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *metadata]
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(f"{about}/METADATA", "\n".join(lines) + "\n")
+        tag = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        archive.writestr(f"{about}/WHEEL", tag)
+        archive.writestr(f"{about}/RECORD", f"{about}/METADATA,,\n{about}/WHEEL,,\n")
+    return f"{name}=={version} --hash=sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}\n"
+
+
+@pytest.fixture(scope="module", params=["oldest", "newest"])
+def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment whose pip is the oldest or the newest that is supported."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=True)
+    lock = Path(__file__).with_name("pip-oldest.txt")
+    if request.param == "newest":
+        lock = folder / "pip-newest.txt"
+        lock.write_text(tools.locked("pip"))
+    tools.install(folder / "bin" / "python", lock)
+    return folder / "bin" / "python"
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """An index of wheels, the only one there is, and their lines for a lock file.
+
+    `child`, which only `parent` asks for, has a newer release than its lock.
+    """
+    folder = tmp_path / "index"
+    folder.mkdir()
+    lines = {
+        "parent": wheel(folder, "parent", "1.0", "Requires-Dist: child[fast]>=1"),
+        "child": wheel(folder, "child", "1.0", "Provides-Extra: fast"),
+    }
+    wheel(folder, "child", "1.1", "Provides-Extra: fast")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return lines
+
+
+def version(python: Path, package: str) -> str:
+    code = f"import importlib.metadata; print(importlib.metadata.version({package!r}))"
+    return subprocess.check_output([python, "-c", code], text=True).strip()
+
+
+def test_a_newer_release_of_an_indirect_dependency_changes_nothing(
+    python: Path, index: dict[str, str], tmp_path: Path
+) -> None:
+    lock = tmp_path / "lock.txt"
+    lock.write_text("".join(index.values()))
+    tools.install(python, lock)
+    assert version(python, "child") == "1.0"
+    tools.check(python)
+
+
+def test_a_lock_that_lacks_something_is_one_clear_line(
+    python: Path, index: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pip = [str(python), "-m", "pip"]
+    subprocess.run([*pip, "uninstall", "--quiet", "--yes", "child"], check=True)
+    lock = tmp_path / "lock.txt"
+    lock.write_text(index["parent"])
+    tools.install(python, lock)
+    with pytest.raises(SystemExit):
+        tools.check(python)
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert "run `make lock`" in said
+    assert "parent 1.0 requires child, which is not installed" in said
+
+
+def test_every_image_installs_locks_with_the_same_options() -> None:
+    """The Dockerfile can't import them: it repeats them, and sees after what is missing."""
+    text = (CHECKOUT / "Dockerfile").read_text().replace("\\\n", " ")
+    assert "PIP_ONLY_BINARY=:all:" in text
+    commands = [line for line in text.splitlines() if re.search(r"pip .*install .*-r \S+", line)]
+    assert len(commands) == len([lock for lock in LOCKS if lock.name != "dev.txt"])
+    for command in commands:
+        for option in set(tools.INSTALL) - {"--only-binary=:all:"}:
+            assert option in command
+    installs = len(re.findall(r"pip\b[^&\n]* install ", text))
+    assert len(re.findall(r"pip\b[^&\n]* check\b", text)) >= installs - 1
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
+def test_a_lock_has_versions_hashes_and_no_address(lock: Path) -> None:
+    text = lock.read_text()
+    entries = re.findall(r"^[\w.-]+(?:\[.*\])?==.*\n(?: .*\n)*", text, re.MULTILINE)
+    assert entries
+    for entry in entries:
+        assert "--hash=sha256:" in entry
+    rest = re.sub(r"^#.*\n", "", text, flags=re.MULTILINE)
+    assert "".join(entries) == rest
+    assert "://" not in text
+
+
+def test_lock_adds_what_is_new_and_keeps_the_rest_and_upgrade_renews_it(tmp_path: Path) -> None:
+    checkout = copy(tmp_path / "checkout")
+    (checkout / ".venv").symlink_to(Path(sys.prefix))
+    runtime = checkout / "requirements/runtime.txt"
+    before = runtime.read_text()
+    # An older release than the lock's, as any of them will be next year.
+    older = re.sub(r"^mako==\S+", "mako==1.3.10", before, count=1, flags=re.MULTILINE)
+    assert older != before
+    runtime.write_text(older)
+    project = checkout / "pyproject.toml"
+    project.write_text(
+        project.read_text().replace("\ndependencies = [", '\ndependencies = ["cachelib==0.13.0",')
+    )
+
+    def pins() -> set[str]:
+        return set(re.findall(r"^[\w.-]+==\S+", runtime.read_text(), re.MULTILINE))
+
+    wanted = set(re.findall(r"^[\w.-]+==\S+", older, re.MULTILINE)) | {"cachelib==0.13.0"}
+    locked = make("lock", checkout=checkout)
+    assert locked.returncode == 0, locked.stderr
+    assert pins() == wanted
+    renewed = make("upgrade", "PACKAGE=mako", checkout=checkout)
+    assert renewed.returncode == 0, renewed.stderr
+    assert "mako==1.3.10" not in pins()
+    assert {pin for pin in pins() if not pin.startswith("mako==")} == wanted - {"mako==1.3.10"}
