@@ -243,10 +243,12 @@ RUN --mount=type=bind,source=requirements/test.txt,target=test.txt \
 FROM runtime AS test
 COPY --from=test-tools /tools /tools
 COPY --chmod=644 pyproject.toml gunicorn.conf.py ./
-COPY --chmod=755 tests/unit tests/unit
+COPY --chmod=755 tests/app tests/app
+COPY --chmod=755 tests/drydock tests/drydock
+COPY --chmod=644 tests/applications.py tests/
 # Development, as on a desk: the tests set what they need themselves.
 ENV APP_ENV=development COVERAGE_FILE=/tmp/coverage PYTHONPATH=/tools
-CMD ["python3", "-m", "pytest", "-p", "no:cacheprovider", "tests/unit"]
+CMD ["python3", "-m", "pytest", "-p", "no:cacheprovider", "tests/drydock/unit"]
 
 
 # ---- dev: the same image for an edit's sake, run by `make dev` ----------------------------------

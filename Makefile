@@ -75,22 +75,23 @@ lint: $(BIN)/installed ## Check Dockerfiles, Python, shell scripts, workflows an
 unit: $(BIN)/installed ## Run the unit tests in the image, on SQLite and PostgreSQL, and on this machine
 	@$(PYTHON) scripts/image.py build --target test
 	@PYTHONPATH=tests $(BIN)/python scripts/unit.py
-	@$(BIN)/pytest tests/unit tests/repository
+	@$(BIN)/pytest tests/drydock/unit tests/drydock/repository
+	@$(BIN)/pytest tests/app
 
 image: python ## Build the image and print its size
 	@$(PYTHON) scripts/image.py build
 
 contract: $(BIN)/installed ## Prove the image's promises against running containers
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
-	@$(BIN)/pytest tests/image tests/chaos --image "$(IMAGE)"
+	@$(BIN)/pytest tests/drydock/image tests/drydock/chaos --image "$(IMAGE)"
 
 chaos: $(BIN)/installed ## Prove at length that nothing is lost by stops, reloads, crashes and attacks
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
-	@CHAOS_FULL=1 $(BIN)/pytest -rP tests/chaos --image "$(IMAGE)"
+	@CHAOS_FULL=1 $(BIN)/pytest -rP tests/drydock/chaos --image "$(IMAGE)"
 
 stack: $(BIN)/installed ## Prove the stack's promises: outages, rollouts, secrets, the page
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
-	@$(BIN)/pytest tests/stack --image "$(IMAGE)"
+	@$(BIN)/pytest tests/drydock/stack --image "$(IMAGE)"
 
 save: python ## Keep the image in a file: make save FILE=image.tar
 	@$(PYTHON) scripts/image.py save $(if $(FILE),"$(FILE)")

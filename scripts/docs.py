@@ -43,7 +43,7 @@ MALFORMED = """\
 What comes back when a request is broken, ambiguous or merely unusual. It is sent straight to the
 service, whole, and the client's side of the connection is closed behind it. An answer is a status,
 or several in their order, or `closed` where the connection ends without one.
-`tests/image/test_malformed.py` sends all of it to a container on every push, and sees these
+`tests/drydock/image/test_malformed.py` sends all of it to a container on every push, and sees these
 answers, no second answer to one request, a line in the log for each answer and no other, and the
 service unharmed. The list is `tests/malformed.py`; `make docs` writes this file.
 

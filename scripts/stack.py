@@ -120,12 +120,17 @@ def fail(what: str, done: subprocess.CompletedProcess[str], *services: str) -> N
 
 
 def ask(address: str) -> str:
-    """The status and the answer, in one line; not by way of a proxy."""
+    """The status and the answer, in one line; not by way of a proxy.
+
+    Whether there is anything at that path is up to the service.
+    """
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(address, timeout=10) as answer:
             return f"{answer.status} {answer.read().decode().strip()}"
     except urllib.error.HTTPError as error:
+        if error.code < 500:
+            return f"{error.code} {error.read().decode().strip()}"
         die(f"the stack is healthy, but {address} answers {error.code}; `make logs` tells more")
     except OSError as error:
         die(f"the stack is healthy, but {address} can't be reached from here: {error}")

@@ -15,7 +15,7 @@ VENV = ROOT / ".venv"
 # A lock is installed and never resolved. Without --no-deps, pip 23 takes the newest release for an
 # extra that some requirement names (`coverage[toml]`), and then complains that it is not in the
 # lock. Without --only-binary a Python that is newer than the locks would start to compile.
-# The Dockerfile says the same; tests/repository/test_locks.py compares the two.
+# The Dockerfile says the same; tests/drydock/repository/test_locks.py compares the two.
 INSTALL = ("install", "--no-deps", "--require-hashes", "--only-binary=:all:")
 
 

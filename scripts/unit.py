@@ -11,14 +11,11 @@ import image
 from common import entry, say
 from containers import SECCOMP, network, postgres
 
-PYTEST = ("python3", "-m", "pytest", "-p", "no:cacheprovider", "tests/unit")
-COVERAGE = (
-    "--cov=app",
-    "--cov=drydock",
-    "--cov-branch",
-    "--cov-report=term:skip-covered",
-    "--cov-fail-under=95",
-)
+PYTEST = ("python3", "-m", "pytest", "-p", "no:cacheprovider")
+# The machinery's tests, about a service of their own, and the fork's. Each in a process of its own,
+# for both services have tables.
+SUITES = {"drydock": "tests/drydock/unit", "app": "tests/app"}
+COVERAGE = ("--cov-branch", "--cov-report=term:skip-covered", "--cov-fail-under=95")
 # As the service itself is run, but for its limits: some tests start several processes.
 HARDENED = (
     *("--rm", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL"),
@@ -36,12 +33,15 @@ def run(*command: str) -> None:
 def main() -> None:
     """Run the suite twice."""
     test = image.name("test")
-    say("unit tests in the image, on SQLite")
-    run("docker", "run", *HARDENED, "--network", "none", test, *PYTEST, *COVERAGE)
-    say("unit tests in the image, on PostgreSQL")
+    for package, tests in SUITES.items():
+        say(f"unit tests of {package} in the image, on SQLite")
+        coverage = (f"--cov={package}", *COVERAGE)
+        run("docker", "run", *HARDENED, "--network", "none", test, *PYTEST, *coverage, tests)
     with network() as net, postgres(net) as (_, address):
         database = ("--network", net, "--env", f"TEST_DATABASE_URL={address}")
-        run("docker", "run", *HARDENED, *database, test, *PYTEST)
+        for package, tests in SUITES.items():
+            say(f"unit tests of {package} in the image, on PostgreSQL")
+            run("docker", "run", *HARDENED, *database, test, *PYTEST, tests)
 
 
 if __name__ == "__main__":

@@ -117,6 +117,26 @@ class Container:
         return now
 
 
+@contextlib.contextmanager
+def probe(image: str) -> Iterator[str]:
+    """The image with the tests' own service laid over the fork's: the name of a further image.
+
+    Nothing else of it changes, and nothing that the template promises may depend on what the fork's
+    service answers.
+    """
+    name = f"{unique('probe')}:latest"
+    dockerfile = f"FROM {image}\nCOPY --chmod=755 . /probe/app\nENV PYTHONPATH=/probe\n"
+    command = ["docker", "build", "--quiet", "--provenance=false", "--tag", name, "--file", "-"]
+    folder = Path(__file__).with_name("drydock") / "probe"
+    try:
+        subprocess.run(
+            [*command, str(folder)], input=dockerfile, text=True, check=True, capture_output=True
+        )
+        yield name
+    finally:
+        docker("image", "rm", "--force", name, check=False)
+
+
 def remove_containers(which: str) -> None:
     """Remove the containers that match a `docker ps` filter, so that what they use can go too."""
     for container in docker("ps", "--all", "--quiet", "--filter", which).stdout.split():

@@ -2,7 +2,7 @@
 
 `answer` lists the final statuses that come back, in their order: "400"; "200 200" for two requests
 on one connection; "closed" where the connection ends without an answer. Whatever is refused must
-not be served, so what could be smuggled asks for /hello/smuggled or adds a blog of that name.
+not be served, so what could be smuggled asks for /hello/smuggled or adds a note of that name.
 docs/malformed.md is made from this list (`make docs`), and test_malformed.py proves it.
 """
 
@@ -13,7 +13,7 @@ import json
 
 TOKEN = "a-token-for-the-tests"
 SMUGGLED = b"GET /hello/smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
-BLOG = b'{"title":"smuggled"}'
+NOTE = b'{"title":"smuggled"}'
 AROUND = b"Content-Length: %d" % len(SMUGGLED)
 BEYOND = b"Content-Length: %d" % (len(SMUGGLED) + 1)
 CLOSED = "closed"
@@ -43,19 +43,19 @@ def target(uri: bytes, method: bytes = b"GET") -> bytes:
 
 
 def post(*fields: bytes, body: bytes) -> bytes:
-    """Add a blog; the fields have to say where the body ends."""
+    """Add a note; the fields have to say where the body ends."""
     authorization = b"Authorization: Bearer " + TOKEN.encode()
-    line = b"POST /blogs HTTP/1.1"
+    line = b"POST /notes HTTP/1.1"
     return get(authorization, b"Content-Type: application/json", *fields, line=line) + body
 
 
-def length(value: bytes, body: bytes = BLOG) -> bytes:
+def length(value: bytes, body: bytes = NOTE) -> bytes:
     return post(b"Content-Length: " + value, body=body)
 
 
 def coding(value: bytes, *more: bytes) -> bytes:
     """A well-formed chunked body under this Transfer-Encoding, and a request behind it."""
-    body = b"14\r\n" + BLOG + b"\r\n0\r\n\r\n"
+    body = b"14\r\n" + NOTE + b"\r\n0\r\n\r\n"
     return post(b"Transfer-Encoding: " + value, *more, body=body + SMUGGLED)
 
 
@@ -63,7 +63,7 @@ def chunks(body: bytes) -> bytes:
     return post(b"Transfer-Encoding: chunked", body=body)
 
 
-def blog(title: str) -> bytes:
+def note(title: str) -> bytes:
     return json.dumps({"title": title}).encode()
 
 
@@ -278,9 +278,9 @@ GROUPS: dict[str, tuple[str, list[tuple[str, bytes, str] | tuple[str, bytes, str
     "Content-Length": (
         "RFC 9112, 6.3",
         [
-            ("two", post(b"Content-Length: 20", b"Content-Length: 0", body=BLOG), "400"),
+            ("two", post(b"Content-Length: 20", b"Content-Length: 0", body=NOTE), "400"),
             ("two that are the same",
-             post(b"Content-Length: 20", b"Content-Length: 20", body=BLOG), "400"),
+             post(b"Content-Length: 20", b"Content-Length: 20", body=NOTE), "400"),
             ("a list", length(b"20, 0"), "400"),
             ("a list of the same", length(b"20, 20"), "400"),
             ("empty", length(b""), "400"),
@@ -302,10 +302,10 @@ GROUPS: dict[str, tuple[str, list[tuple[str, bytes, str] | tuple[str, bytes, str
             ("2 to the power of 64", length(b"18446744073709551616"), "413", "RFC 9110, 15.5.14"),
             ("larger than is taken", length(b"1048577"), "413", "RFC 9110, 15.5.14"),
             ("5,000 digits", length(b"9" * 5000), "413"),
-            ("zeros before it", length(b"00018", blog("zeros")), "201", "RFC 9110, 8.6"),
+            ("zeros before it", length(b"00018", note("zeros")), "201", "RFC 9110, 8.6"),
             ("smaller than what follows", length(b"19") + SMUGGLED, "400 400"),
             ("larger than what follows", length(b"21"), CLOSED, "RFC 9112, 8"),
-            ("none, but a body", post(body=BLOG + SMUGGLED), "400 400"),
+            ("none, but a body", post(body=NOTE + SMUGGLED), "400 400"),
             ("of a GET, and a body", get(AROUND) + SMUGGLED, "200"),
             ("of a GET, and half a body", get(BEYOND) + SMUGGLED, CLOSED,
              "RFC 9112, 8"),
@@ -357,7 +357,7 @@ GROUPS: dict[str, tuple[str, list[tuple[str, bytes, str] | tuple[str, bytes, str
              post(b" Transfer-Encoding: chunked", b"Content-Length: 5", body=LAST + SMUGGLED),
              "400", "RFC 9112, 5.2"),
             ("in HTTP/1.0",
-             head(b"POST /blogs HTTP/1.0", b"Transfer-Encoding: chunked") + LAST, "400"),
+             head(b"POST /notes HTTP/1.0", b"Transfer-Encoding: chunked") + LAST, "400"),
             ("in HTTP/1.0, with Content-Length",
              head(b"POST / HTTP/1.0", b"Transfer-Encoding: chunked", b"Content-Length: 5") + LAST,
              "400"),
@@ -365,70 +365,70 @@ GROUPS: dict[str, tuple[str, list[tuple[str, bytes, str] | tuple[str, bytes, str
              get(b"Transfer_Encoding: chunked", b"Connection: close") + LAST, "200",
              "RFC 9110, 17.10"),
             ("in capitals", post(b"TRANSFER-ENCODING: CHUNKED",
-                                 body=chunk(blog("capitals")) + LAST), "201", "RFC 9112, 7"),
+                                 body=chunk(note("capitals")) + LAST), "201", "RFC 9112, 7"),
             ("TE: chunked is none", get(b"TE: chunked") + get(), "200 200", "RFC 9110, 10.1.4"),
         ],
     ),
     "Chunks": (
         "RFC 9112, 7.1",
         [
-            ("well-formed", chunks(chunk(blog("chunks")) + LAST), "201"),
+            ("well-formed", chunks(chunk(note("chunks")) + LAST), "201"),
             ("with zeros before the size",
-             chunks(b"0000" + chunk(blog("zeros in chunks")) + b"00\r\n\r\n"), "201"),
-            ("with an extension", chunks(chunk(blog("extended"), b';a=1;b="x;y"') + LAST), "201",
+             chunks(b"0000" + chunk(note("zeros in chunks")) + b"00\r\n\r\n"), "201"),
+            ("with an extension", chunks(chunk(note("extended"), b';a=1;b="x;y"') + LAST), "201",
              "RFC 9112, 7.1.1"),
-            ("with a trailer", chunks(chunk(blog("trailer")) + b"0\r\nX: x\r\n\r\n"), "201",
+            ("with a trailer", chunks(chunk(note("trailer")) + b"0\r\nX: x\r\n\r\n"), "201",
              "RFC 9112, 7.1.2"),
-            ("a size with 0x", chunks(b"0x14\r\n" + BLOG + b"\r\n" + LAST), "400"),
-            ("a size with a plus sign", chunks(b"+14\r\n" + BLOG + b"\r\n" + LAST), "400"),
-            ("a negative size", chunks(b"-14\r\n" + BLOG + b"\r\n" + LAST), "413"),
-            ("a size with an underscore", chunks(b"1_4\r\n" + BLOG + b"\r\n" + LAST), "400"),
-            ("a size with a space before it", chunks(b" 14\r\n" + BLOG + b"\r\n" + LAST), "400"),
-            ("a size with a space behind it", chunks(b"14 \r\n" + BLOG + b"\r\n" + LAST), "400"),
-            ("a size with a NUL", chunks(b"14\x00\r\n" + BLOG + b"\r\n" + LAST), "400"),
-            ("an empty size", chunks(b"\r\n" + BLOG + b"\r\n" + LAST), "400"),
-            ("a size that is no number", chunks(b"zz\r\n" + BLOG + b"\r\n" + LAST), "400"),
+            ("a size with 0x", chunks(b"0x14\r\n" + NOTE + b"\r\n" + LAST), "400"),
+            ("a size with a plus sign", chunks(b"+14\r\n" + NOTE + b"\r\n" + LAST), "400"),
+            ("a negative size", chunks(b"-14\r\n" + NOTE + b"\r\n" + LAST), "413"),
+            ("a size with an underscore", chunks(b"1_4\r\n" + NOTE + b"\r\n" + LAST), "400"),
+            ("a size with a space before it", chunks(b" 14\r\n" + NOTE + b"\r\n" + LAST), "400"),
+            ("a size with a space behind it", chunks(b"14 \r\n" + NOTE + b"\r\n" + LAST), "400"),
+            ("a size with a NUL", chunks(b"14\x00\r\n" + NOTE + b"\r\n" + LAST), "400"),
+            ("an empty size", chunks(b"\r\n" + NOTE + b"\r\n" + LAST), "400"),
+            ("a size that is no number", chunks(b"zz\r\n" + NOTE + b"\r\n" + LAST), "400"),
             ("a size of 2 to the power of 64",
-             chunks(b"10000000000000014\r\n" + BLOG + b"\r\n" + LAST), "413", "RFC 9110, 15.5.14"),
-            ("a size of 100,000 digits", chunks(b"0" * 100_000 + b"14\r\n" + BLOG), "400"),
+             chunks(b"10000000000000014\r\n" + NOTE + b"\r\n" + LAST), "413", "RFC 9110, 15.5.14"),
+            ("a size of 100,000 digits", chunks(b"0" * 100_000 + b"14\r\n" + NOTE), "400"),
             ("a size larger than is taken", chunks(chunk(b"x" * 2**21) + LAST), "413",
              "RFC 9110, 15.5.14"),
-            ("a size that is too small", chunks(b"13\r\n" + BLOG + b"\r\n" + LAST), "400"),
-            ("a size that is too large", chunks(b"15\r\n" + BLOG + b"\r\n" + LAST), "400"),
-            ("no CRLF behind the data", chunks(b"14\r\n" + BLOG + LAST), "400"),
-            ("a bare LF behind the size", chunks(b"14\n" + BLOG + b"\r\n" + LAST), "400"),
-            ("a bare CR behind the size", chunks(b"14\r" + BLOG + b"\r\n" + LAST), "400"),
-            ("a bare LF behind the data", chunks(b"14\r\n" + BLOG + b"\n" + LAST), "400"),
-            ("a bare LF at the end", chunks(chunk(BLOG) + b"0\n\n"), CLOSED),
+            ("a size that is too small", chunks(b"13\r\n" + NOTE + b"\r\n" + LAST), "400"),
+            ("a size that is too large", chunks(b"15\r\n" + NOTE + b"\r\n" + LAST), "400"),
+            ("no CRLF behind the data", chunks(b"14\r\n" + NOTE + LAST), "400"),
+            ("a bare LF behind the size", chunks(b"14\n" + NOTE + b"\r\n" + LAST), "400"),
+            ("a bare CR behind the size", chunks(b"14\r" + NOTE + b"\r\n" + LAST), "400"),
+            ("a bare LF behind the data", chunks(b"14\r\n" + NOTE + b"\n" + LAST), "400"),
+            ("a bare LF at the end", chunks(chunk(NOTE) + b"0\n\n"), CLOSED),
             ("cut off in a size", chunks(b"14"), CLOSED, "RFC 9112, 8"),
-            ("cut off in the data", chunks(b"14\r\n" + BLOG[:9]), CLOSED, "RFC 9112, 8"),
-            ("no last chunk", chunks(chunk(BLOG)), CLOSED, "RFC 9112, 8"),
-            ("no empty line at the end", chunks(chunk(BLOG) + b"0\r\n"), CLOSED, "RFC 9112, 8"),
+            ("cut off in the data", chunks(b"14\r\n" + NOTE[:9]), CLOSED, "RFC 9112, 8"),
+            ("no last chunk", chunks(chunk(NOTE)), CLOSED, "RFC 9112, 8"),
+            ("no empty line at the end", chunks(chunk(NOTE) + b"0\r\n"), CLOSED, "RFC 9112, 8"),
             ("no body at all", chunks(b""), CLOSED, "RFC 9112, 8"),
-            ("an extension without a name", chunks(b"14;\r\n" + BLOG + b"\r\n" + LAST), "400",
+            ("an extension without a name", chunks(b"14;\r\n" + NOTE + b"\r\n" + LAST), "400",
              "RFC 9112, 7.1.1"),
-            ("a bare LF in an extension", chunks(b"14;a\nb\r\n" + BLOG + b"\r\n" + LAST), "400",
+            ("a bare LF in an extension", chunks(b"14;a\nb\r\n" + NOTE + b"\r\n" + LAST), "400",
              "RFC 9112, 7.1.1"),
-            ("a bare CR in an extension", chunks(b"14;a\rb\r\n" + BLOG + b"\r\n" + LAST), "400",
+            ("a bare CR in an extension", chunks(b"14;a\rb\r\n" + NOTE + b"\r\n" + LAST), "400",
              "RFC 9112, 7.1.1"),
-            ("an extension's quotes left open", chunks(chunk(BLOG, b';a="b') + LAST), "400",
+            ("an extension's quotes left open", chunks(chunk(NOTE, b';a="b') + LAST), "400",
              "RFC 9112, 7.1.1"),
-            ("an extension of 100,000 bytes", chunks(chunk(BLOG, b";" + b"a" * 100_000) + LAST),
+            ("an extension of 100,000 bytes", chunks(chunk(NOTE, b";" + b"a" * 100_000) + LAST),
              "400", "RFC 9112, 7.1.1"),
-            ("a trailer without a colon", chunks(chunk(BLOG) + b"0\r\nX\r\n\r\n"), "400",
+            ("a trailer without a colon", chunks(chunk(NOTE) + b"0\r\nX\r\n\r\n"), "400",
              "RFC 9112, 7.1.2"),
-            ("a trailer with a bare LF", chunks(chunk(BLOG) + b"0\r\nX: x\n\r\n"), CLOSED,
+            ("a trailer with a bare LF", chunks(chunk(NOTE) + b"0\r\nX: x\n\r\n"), CLOSED,
              "RFC 9112, 7.1.2"),
             ("Content-Length as a trailer",
-             chunks(chunk(BLOG) + b"0\r\nContent-Length: 5\r\n\r\n"), "400", "RFC 9110, 6.5.1"),
+             chunks(chunk(NOTE) + b"0\r\nContent-Length: 5\r\n\r\n"), "400", "RFC 9110, 6.5.1"),
             ("Transfer-Encoding as a trailer",
-             chunks(chunk(BLOG) + b"0\r\nTransfer-Encoding: chunked\r\n\r\n"), "400",
+             chunks(chunk(NOTE) + b"0\r\nTransfer-Encoding: chunked\r\n\r\n"), "400",
              "RFC 9110, 6.5.1"),
-            ("Host as a trailer", chunks(chunk(BLOG) + b"0\r\nHost: y\r\n\r\n"), "400",
+            ("Host as a trailer", chunks(chunk(NOTE) + b"0\r\nHost: y\r\n\r\n"), "400",
              "RFC 9110, 6.5.1"),
             ("Authorization as a trailer",
-             chunks(chunk(BLOG) + b"0\r\nAuthorization: x\r\n\r\n"), "400", "RFC 9110, 6.5.1"),
-            ("trailers of 1 MB", chunks(chunk(BLOG) + b"0\r\n" + b"X: x\r\n" * 170_000 + b"\r\n"),
+             chunks(chunk(NOTE) + b"0\r\nAuthorization: x\r\n\r\n"), "400", "RFC 9110, 6.5.1"),
+            ("trailers of 1 MB", chunks(chunk(NOTE) + b"0\r\n" + b"X: x\r\n" * 170_000 + b"\r\n"),
              "431", "RFC 9112, 7.1.2"),
             ("of a GET, and a request behind",
              get(b"Transfer-Encoding: chunked") + chunk(SMUGGLED) + LAST + get(), "200 200"),

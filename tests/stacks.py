@@ -67,11 +67,11 @@ class Stack:
     def add(self, title: str) -> urllib3.BaseHTTPResponse:
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
         body = json.dumps({"title": title}).encode()
-        return self.get("/api/blogs", method="POST", headers=headers, body=body)
+        return self.get("/api/notes", method="POST", headers=headers, body=body)
 
     def titles(self) -> list[str]:
-        answer = self.get("/api/blogs?page_size=100").json()
-        return [blog["title"] for blog in answer["blogs"]]
+        answer = self.get("/api/notes?page_size=100").json()
+        return [note["title"] for note in answer["notes"]]
 
     def scale(self, count: int) -> None:
         self.compose("up", "--detach", "--no-build", "--wait", "--scale", f"app={count}")
@@ -84,7 +84,7 @@ class Stack:
 
     def ready(self) -> None:
         """Wait until all is as it was."""
-        eventually(lambda: self.get("/api/blogs").status == 200, 60, "the service answers again")
+        eventually(lambda: self.get("/api/notes").status == 200, 60, "the service answers again")
         ids = [each for name in ("db", "app", "gateway") for each in self.containers(name)]
 
         def healthy() -> bool:

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from app.cli import main
+
+if TYPE_CHECKING:
+    from flask.testing import FlaskClient
+
+    from applications import Build
+
+
+def test_the_index_greets_and_lists_the_paths(client: FlaskClient) -> None:
+    answer = client.get("/").get_json()
+    assert answer["message"] == "Hello from Docker!"
+    assert {"/", "/GetMyInfo", "/hello/{name}", "/livez", "/readyz"} <= set(answer["paths"])
+
+
+def test_the_greeting_is_a_setting(build: Build) -> None:
+    assert build(greeting="Good day").test_client().get("/").get_json()["message"] == "Good day"
+
+
+def test_a_command_prints_it_too() -> None:
+    done = CliRunner().invoke(main, ["greet"], env={"GREETING": "Good day"})
+    assert (done.exit_code, done.output) == (0, "Good day\n")
+
+
+@pytest.mark.parametrize("name", ["jvictor", "José 東京", "a<b>&'\"", "x" * 1000])
+def test_hello_greets_any_name(client: FlaskClient, name: str) -> None:
+    answer = client.get(f"/hello/{name}")
+    assert answer.get_json() == {"message": f"Hello, {name}!", "environment": "staging"}
+
+
+def test_info_describes_the_service(client: FlaskClient) -> None:
+    answer = client.get("/GetMyInfo").get_json()
+    assert datetime.datetime.fromisoformat(answer["started_at"])
+    assert (answer["environment"], answer["revision"]) == ("staging", "abc123")

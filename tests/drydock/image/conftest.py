@@ -1,0 +1,79 @@
+"""The contract of the image: `pytest tests/drydock/image --image NAME`, for any image of a fork."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from containers import HARDENED, Container, docker, inspect, network, postgres, started, unique
+from rootfs import Root
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+
+@pytest.fixture(scope="session")
+def config(image: str) -> dict[str, Any]:
+    """The image's configuration, as `docker inspect` shows it."""
+    found: dict[str, Any] = inspect(image)["Config"]
+    return found
+
+
+@pytest.fixture(scope="session")
+def root(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
+    file = tmp_path_factory.mktemp("root") / "root.tar"
+    name = unique("export")
+    docker("create", "--name", name, image)
+    try:
+        with file.open("wb") as stream:
+            subprocess.run(["docker", "export", name], stdout=stream, check=True)
+    finally:
+        docker("rm", "--volumes", name)
+    found = Root(file)
+    # Files that the engine itself lays into every container.
+    for path in ("/.dockerenv", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/etc/mtab"):
+        found.members.pop(path, None)
+    for path in list(found.members):
+        if path.startswith(("/dev/", "/proc/", "/sys/")):
+            del found.members[path]
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def service(image: str) -> Iterator[Container]:
+    """One healthy container, run as production runs it; for tests that leave it as it was."""
+    with started(image, *HARDENED) as container:
+        yield container.wait_until_healthy()
+
+
+@pytest.fixture
+def run(image: str, request: pytest.FixtureRequest) -> Callable[..., Container]:
+    """Start a container of the test's own, hardened, with further options.
+
+    Modules whose tests ask for more than any service has put the probe's image in place of `image`.
+    """
+
+    def start(*options: str, command: tuple[str, ...] = ()) -> Container:
+        manager = started(image, *HARDENED, *options, command=command)
+        container = manager.__enter__()
+        request.addfinalizer(lambda: manager.__exit__(None, None, None))
+        return container
+
+    return start
+
+
+@pytest.fixture
+def net() -> Iterator[str]:
+    with network() as name:
+        yield name
+
+
+@pytest.fixture
+def database(net: str) -> Iterator[tuple[str, str]]:
+    """A PostgreSQL server with an empty database: its container's name and its address."""
+    with postgres(net) as server:
+        yield server

@@ -1,0 +1,279 @@
+"""Building and pushing, with the verbs that a person types."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import urllib3
+
+import base
+import image as build
+from checkouts import CHECKOUT, copy, make
+from containers import docker, eventually, inspect, started, unique
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# What can be asked of an image that was not built here.
+PROMISES = ("contents", "metadata", "running", "service")
+# The layer that a code change replaces holds all of the service's own code, so it grows with it:
+# raise the bound on purpose when yours needs more.
+LAYER_BUDGET = 64 * 1024  # bytes, compressed
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of this checkout, to be changed freely."""
+    return copy(tmp_path / "checkout")
+
+
+@pytest.fixture
+def name() -> Iterator[str]:
+    """The name of an image that is removed after the test."""
+    image = unique("image") + ":latest"
+    yield image
+    docker("image", "rm", "--force", image, check=False)
+
+
+def built(checkout: Path, name: str) -> tuple[list[str], list[tuple[int, int]]]:
+    """Build the checkout; return its layers' digests and sizes."""
+    done = make("image", f"IMAGE={name}", checkout=checkout)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"[\d.]+ MB compressed, [\d.]+ MB unpacked", done.stdout)
+    return inspect(name)["RootFS"]["Layers"], build.sizes(name)
+
+
+def test_make_image_passes_every_label(checkout: Path, name: str) -> None:
+    built(checkout, name)
+    labels = inspect(name)["Config"]["Labels"]
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    for label, key in (("title", "name"), ("version", "version"), ("licenses", "license")):
+        assert labels[f"org.opencontainers.image.{label}"] == project[key]
+
+
+@pytest.mark.parametrize(
+    ("file", "changed"),
+    [("src/app/__init__.py", 1), ("gunicorn.conf.py", 1), ("src/drydock/logs.py", 2)],
+)
+def test_a_code_change_replaces_the_last_layers_only(
+    checkout: Path, name: str, file: str, changed: int
+) -> None:
+    """A fork's the last one; the template's the one before as well."""
+    before, _ = built(checkout, name)
+    with (checkout / file).open("a") as source:
+        source.write('\nMARK = "changed"\n')
+    after, sizes = built(checkout, name)
+    assert before[:-changed] == after[:-changed]
+    assert not set(before[-changed:]) & set(after[-changed:])
+    assert sizes[-1][0] <= LAYER_BUDGET
+
+
+def test_two_builds_without_cache_are_the_same_bit_for_bit(checkout: Path, name: str) -> None:
+    """Down to the digest that a registry would know the image by: layers, history and all."""
+    arguments = [
+        word
+        for key, value in build.build_arguments().items()
+        for word in ("--build-arg", f"{key}={value}")
+    ]
+    digests = set()
+    for _ in range(2):
+        docker(
+            *("buildx", "build", "--load", "--no-cache", "--quiet", "--provenance=false"),
+            *("--tag", name, *arguments, *base.build_options(), *build.secrets(), str(checkout)),
+        )
+        digests.add(inspect(name)["Id"])
+    assert len(digests) == 1
+
+
+def test_touching_the_sources_changes_no_layer(checkout: Path, name: str) -> None:
+    """What counts is what is in the files, not when they were written."""
+    before, _ = built(checkout, name)
+    for file in (checkout / "src").rglob("*.py"):
+        file.touch()
+    (checkout / "src/app/notes.pyc").write_bytes(b"a stray file")
+    after, _ = built(checkout, name)
+    assert before == after
+
+
+def test_what_the_allow_list_does_not_name_never_reaches_the_build(
+    checkout: Path, name: str
+) -> None:
+    strays = (".env", ".git/HEAD", "id_rsa", "secrets/token", "src/app/__pycache__/x.pyc")
+    for stray in strays:
+        (checkout / stray).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / stray).write_text("stray")
+    probe = checkout / "probe.Dockerfile"
+    probe.write_text("FROM scratch\nCOPY . /\n")
+    docker("build", "--quiet", "--tag", name, "--file", str(probe), str(checkout))
+    container = unique("context")
+    docker("create", "--name", container, name, "x")
+    try:
+        docker("export", "--output", str(checkout.parent / "context.tar"), container)
+    finally:
+        docker("rm", container)
+    with tarfile.open(checkout.parent / "context.tar") as context:
+        listing = context.getnames()
+    assert "src/app/__init__.py" in listing
+    assert not [path for path in listing if "secret" in path or path.endswith((".env", "id_rsa"))]
+    assert not [path for path in listing if path.endswith((".pyc", "Makefile")) or ".git/" in path]
+
+
+def test_a_wrong_hash_stops_the_build_and_names_the_lock(checkout: Path, name: str) -> None:
+    lock = checkout / "requirements/runtime.txt"
+    lock.write_text(re.sub(r"sha256:[0-9a-f]{8}", "sha256:00000000", lock.read_text()))
+    done = make("image", f"IMAGE={name}", checkout=checkout)
+    assert done.returncode != 0
+    assert "error: a dependency's hash does not match its lock in requirements/" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_debug_image_is_the_same_application_with_a_shell(
+    image: str, checkout: Path, name: str
+) -> None:
+    docker(
+        *("build", "--quiet", "--target", "debug", "--tag", name),
+        *base.build_options(),
+        str(checkout),
+    )
+    for tool in ("bash", "curl", "ps", "strace", "ss"):
+        docker("run", "--rm", name, "bash", "-c", f"command -v {tool}")
+    assert docker("run", "--rm", name, "id", "-un").stdout.strip() == "nonroot"
+    for key in ("Cmd", "User", "WorkingDir", "Healthcheck", "StopSignal", "ExposedPorts"):
+        assert inspect(name)["Config"][key] == inspect(image)["Config"][key]
+    with started(name) as container:
+        container.wait_until_healthy()
+        inside = docker("exec", container.name, "curl", "-fsS", "localhost:5000/livez").stdout
+        assert '"ok"' in inside
+
+
+@pytest.fixture
+def registry() -> Iterator[str]:
+    """The address of a real registry on loopback."""
+    image = unique("registry")
+    file = Path(__file__).with_name("registry.Dockerfile")
+    docker(
+        *("build", "--quiet", "--tag", image, "--file", str(file)),
+        *base.build_options(),
+        str(file.parent),
+    )
+    try:
+        with started(image) as container:
+            eventually(lambda: answers(container.port), 30, "the registry answers")
+            yield f"127.0.0.1:{container.port}"
+    finally:
+        docker("image", "rm", "--force", image, check=False)
+
+
+def answers(port: int) -> bool:
+    try:
+        return urllib3.request("GET", f"http://127.0.0.1:{port}/v2/", retries=False).status == 200
+    except urllib3.exceptions.HTTPError:
+        return False
+
+
+def test_a_pushed_image_pulled_back_by_its_digest_keeps_every_promise(
+    image: str, registry: str, tmp_path: Path
+) -> None:
+    pushed = f"{registry}/service:tested"
+    # By a file, as CI hands the image that passed to the job that pushes it.
+    file = tmp_path / "image.tar"
+    assert make("save", f"IMAGE={image}", f"FILE={file}").returncode == 0
+    try:
+        done = make("push", f"IMAGE={pushed}", f"FILE={file}")
+    finally:
+        docker("image", "rm", pushed, check=False)
+    assert done.returncode == 0, done.stderr
+    digest = re.findall(r"sha256:[0-9a-f]{64}", done.stdout)[-1]
+    pulled = f"{registry}/service@{digest}"
+    docker("pull", "--quiet", pulled)
+    try:
+        assert inspect(pulled)["RootFS"]["Layers"] == inspect(image)["RootFS"]["Layers"]
+        contract = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "--image", pulled]
+            + [str(Path(__file__).with_name(f"test_{name}.py")) for name in PROMISES],
+            cwd=CHECKOUT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert contract.returncode == 0, contract.stdout
+    finally:
+        docker("image", "rm", "--force", pulled, check=False)
+
+
+def test_a_failed_push_says_so(registry: str, name: str, image: str) -> None:
+    nowhere = registry.partition(":")[0] + ":1/" + name
+    docker("tag", image, nowhere)
+    try:
+        done = make("push", f"IMAGE={nowhere}")
+    finally:
+        docker("image", "rm", nowhere)
+    assert done.returncode != 0
+    assert f"error: {nowhere} was not pushed" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["launch"], "error: there is no verb 'launch'"),
+        (["tests"], "error: there is no verb 'tests'"),
+        (["save"], "error: name the file to save to"),
+        (["contract", "IMAGE=127.0.0.1:1/no/such"], "error: there is no image 127.0.0.1:1/no/such"),
+        (["image", "IMAGE=Not A Name"], "error: IMAGE='Not A Name' is no image name"),
+        (["up", "PORT=abc"], "error: PORT=abc: expected a whole number"),
+        (["up", "PORT=70000"], "error: PORT=70000: expected a whole number"),
+    ],
+)
+def test_a_mistyped_command_gets_one_clear_line(arguments: list[str], message: str) -> None:
+    done = make(*arguments)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"DOCKER_HOST": "tcp://127.0.0.1:1"}, "error: no engine answers at DOCKER_HOST="),
+        ({"PATH": "/nowhere", "ENGINE_INSTALL": "never"}, "ENGINE_INSTALL=never forbids"),
+    ],
+)
+def test_without_an_engine_the_message_says_what_to_do(
+    variables: dict[str, str], message: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, str(CHECKOUT / "scripts/engine.py")],
+        env={k: v for k, v in os.environ.items() if k != "DOCKER_HOST"} | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("remote", "source"),
+    [
+        ("https://git.example/o/r.git", "https://git.example/o/r"),
+        ("https://user:hunter2@git.example/o/r", "https://git.example/o/r"),
+        ("git@git.example:o/r.git", "https://git.example/o/r"),
+        ("ssh://git@git.example:2222/o/r.git", "https://git.example/o/r"),
+        ("/srv/git/r.git", ""),
+        ("", ""),
+    ],
+)
+def test_the_source_label_is_a_public_address_without_credentials(
+    remote: str, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "git", lambda *_: remote)
+    assert build.source_address() == source

@@ -1,0 +1,259 @@
+"""What is in the image, and what is not."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import re
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from containers import docker
+
+if TYPE_CHECKING:
+    from rootfs import Root
+
+STATUS = "/var/lib/dpkg/status.d/"
+PROGRAMS = re.compile(r"/(s?bin|libexec)/")
+
+SHELLS = {"sh", "bash", "dash", "ash", "zsh", "ksh", "csh", "tcsh", "fish", "busybox", "toybox"}
+PACKAGE_MANAGERS = {
+    "apt",
+    "apt-get",
+    "dpkg",
+    "dpkg-deb",
+    "rpm",
+    "yum",
+    "dnf",
+    "apk",
+    "pacman",
+    "nix",
+}
+COMPILERS = {"gcc", "g++", "cc", "c++", "cpp", "clang", "tcc", "ld", "as", "make", "rustc", "go"}
+INSTALLERS = {"pip", "uv", "uvx", "pipx", "poetry", "conda", "easy_install", "hatch", "ensurepip"}
+INTERPRETERS = {"perl", "ruby", "node", "lua", "awk", "gawk", "mawk", "sed", "vi", "tclsh"}
+NETWORK_TOOLS = {"curl", "wget", "nc", "ncat", "socat", "ssh", "telnet", "openssl", "gdb", "strace"}
+
+
+def names(root: Root) -> set[str]:
+    """The name of every program, with and without its version."""
+    programs = {
+        path.rpartition("/")[2]
+        for path, member in root.members.items()
+        if not member.isdir() and (PROGRAMS.search(path) or member.mode & 0o111)
+    }
+    return programs | {re.sub(r"[-.\d]+$", "", name) for name in programs}
+
+
+def test_has_no_shell(root: Root) -> None:
+    assert not names(root) & SHELLS
+
+
+def test_has_no_package_manager(root: Root) -> None:
+    assert not names(root) & PACKAGE_MANAGERS
+
+
+def test_has_no_compiler(root: Root) -> None:
+    assert not names(root) & COMPILERS
+    assert not [path for path in root.members if path.endswith((".h", ".a", ".o"))]
+
+
+def test_has_no_python_installer(root: Root) -> None:
+    assert not names(root) & INSTALLERS
+    modules = {path.rpartition("/")[2] for path, m in root.members.items() if m.isdir()}
+    assert not modules & (INSTALLERS | {"setuptools", "wheel", "_distutils_hack"})
+
+
+def test_has_no_other_interpreter_and_no_network_tool(root: Root) -> None:
+    assert not names(root) & (INTERPRETERS | NETWORK_TOOLS)
+
+
+def test_nothing_but_python_and_its_scripts_can_be_run(root: Root) -> None:
+    """Whatever the name: no other ELF program, and no script for an interpreter other than it."""
+    for path, member in root.files():
+        if not member.mode & 0o111:
+            continue
+        start = root.read(path)[:64]
+        if start.startswith(b"#!"):
+            interpreter = start[2:].split()[0].decode()
+            assert root.real(interpreter).startswith("/usr/bin/python3"), path
+        elif start.startswith(b"\x7fELF"):
+            library = re.search(r"\.so(\.|$)", path) or "/ld-linux" in path
+            assert library or path.startswith("/usr/bin/python3"), path
+
+
+def test_has_no_setuid_and_no_setgid_file(root: Root) -> None:
+    special = stat.S_ISUID | stat.S_ISGID
+    assert not [path for path, member in root.members.items() if member.mode & special]
+
+
+def test_has_no_file_capabilities(root: Root) -> None:
+    """They would give a program rights that its user does not have."""
+    for member in root.members.values():
+        assert not [key for key in member.pax_headers if "security.capability" in key]
+
+
+def test_nothing_is_writable_by_all_but_tmp_and_data_which_are_sticky(root: Root) -> None:
+    writable = {p for p, m in root.members.items() if m.mode & 0o002 and not m.issym()}
+    assert writable == {"/tmp", "/data"}
+    assert all(root.members[path].mode & stat.S_ISVTX for path in writable)
+
+
+def test_every_file_belongs_to_root(root: Root) -> None:
+    """So that no user that the service runs as can change it."""
+    assert not [p for p, m in root.members.items() if m.uid != 0 or m.gid != 0]
+
+
+def test_every_link_leads_somewhere(root: Root) -> None:
+    broken = [p for p, m in root.members.items() if m.issym() and root.real(p) not in root]
+    assert not [p for p in broken if not root.real(p).startswith(("/proc", "/dev"))]
+
+
+def stanza(root: Root, package: str) -> dict[str, str]:
+    text = root.read(STATUS + package).decode()
+    return dict(re.findall(r"^([\w-]+): (.*)$", text, re.MULTILINE))
+
+
+def packages(root: Root) -> list[str]:
+    found = [p.removeprefix(STATUS) for p in root.members if p.startswith(STATUS)]
+    return [name for name in found if not name.endswith(".md5sums")]
+
+
+def test_every_debian_package_is_listed_for_scanners(root: Root) -> None:
+    assert packages(root)
+    for package in packages(root):
+        fields = stanza(root, package)
+        assert fields["Package"] == package
+        assert fields["Version"]
+        assert fields["Architecture"]
+        assert STATUS + package + ".md5sums" in root
+
+
+def test_every_debian_package_has_its_copyright_file(root: Root) -> None:
+    for package in packages(root):
+        assert root.real(f"/usr/share/doc/{package}/copyright") in root, package
+
+
+def test_the_dependencies_of_every_package_are_listed_or_known_not_to_be_needed(
+    root: Root,
+) -> None:
+    scripts_only = {"debconf", "openssl", "awk"}  # used when a package is installed
+    terminal_only = {"libncursesw6", "libreadline8t64", "libtinfo6"}  # curses, readline
+    unused = {"libdb5.3t64", "openssl-provider-legacy"}  # dbm.ndbm; ciphers of the last century
+    provided = set(packages(root)) | scripts_only | terminal_only | unused
+    for package in packages(root):
+        provided |= set(re.findall(r"[\w.+-]+", stanza(root, package).get("Provides", "")))
+    for package in packages(root):
+        fields = stanza(root, package)
+        for need in (fields.get("Depends", "") + "," + fields.get("Pre-Depends", "")).split(","):
+            choices = {re.split(r"[\s(:]", choice.strip())[0] for choice in need.split("|")}
+            assert choices & (provided | {""}), f"{package} needs {need}"
+
+
+def test_every_file_is_accounted_for_and_as_its_package_made_it(root: Root) -> None:
+    """The list that scanners read is true: no file comes from elsewhere, none was changed."""
+    known: dict[str, bool] = {}
+    for package in packages(root):
+        for line in root.read(f"{STATUS}{package}.md5sums").decode().splitlines():
+            digest, _, path = line.partition("  ")
+            real = root.real("/" + path)
+            assert real in root, f"{package} lists {path}, which is not there"
+            known[real] = hashlib.md5(root.read(real), usedforsecurity=False).hexdigest() == digest
+    for record in [p for p in root.members if p.endswith(".dist-info/RECORD")]:
+        site = record.rpartition("/")[0].rpartition("/")[0]
+        for name, digest, _ in csv.reader(root.read(record).decode().splitlines()):
+            path = root.real(f"{site}/{name}")
+            if digest:
+                _, _, expected = digest.partition("=")
+                actual = base64.urlsafe_b64encode(hashlib.sha256(root.read(path)).digest())
+                known[path] = actual.decode().rstrip("=") == expected
+            else:
+                known[path] = True  # the record itself
+    assert not [path for path, intact in known.items() if not intact]
+
+    made_by_the_build = re.compile(
+        rf"/etc/(passwd|group|ssl/certs/ca-certificates\.crt)|{STATUS}.*"
+        r"|/app/(gunicorn\.conf\.py|\.flaskenv)|/opt/venv/pyvenv\.cfg"
+        r"|/opt/venv/lib/python3\.\d+/site-packages/sitecustomize\.py"
+    )
+    for path, _ in root.files():
+        if path.endswith(".pyc"):
+            folder, _, name = path.rpartition("/__pycache__/")
+            assert f"{folder}/{name.rpartition('.cpython-')[0]}.py" in root, path
+        else:
+            assert path in known or made_by_the_build.fullmatch(path), f"{path} is nobody's"
+
+
+def test_all_python_code_that_is_imported_is_compiled(root: Root) -> None:
+    """A root that can't be written would compile it again at every start."""
+    # What runs once.
+    apart = re.compile(r"/(app|drydock)/(migrations/|__main__\.py|gunicorn\.conf\.py)|/tests?/")
+    minor = root.real("/usr/bin/python3").rpartition(".")[2]
+    tag = f"cpython-3{minor}"
+    for path, _ in root.files():
+        if path.endswith(".py") and not apart.search(path):
+            folder, _, name = path.removesuffix(".py").rpartition("/")
+            assert f"{folder}/__pycache__/{name}.{tag}.pyc" in root, path
+
+
+def test_bytecode_never_asks_for_the_time_of_its_source(root: Root) -> None:
+    """Flags 1 in the header: unchecked hash (PEP 552), the same in every build."""
+    for path, _ in root.files():
+        if path.endswith(".pyc"):
+            assert root.read(path)[4:8] == b"\x01\x00\x00\x00", path
+
+
+def test_has_no_tests_no_caches_and_no_sources_of_the_build(root: Root) -> None:
+    unwanted = re.compile(
+        r"/(\.git|\.cache|\.venv|\.env|node_modules|pytest|_pytest|coverage|Dockerfile|"
+        r"pyproject\.toml|requirements.*\.txt|conftest\.py|test_[^/]*\.py|[^/]*\.whl|[^/]*\.deb|"
+        r"direct_url\.json)(/|$)"
+    )
+    assert not [path for path in root.members if unwanted.search(path)]
+
+
+def test_files_carry_no_path_of_the_build(root: Root) -> None:
+    """Neither in tracebacks (bytecode) nor in records; nor a path of the machine that built it."""
+    here = str(Path(__file__).parents[3]).encode()
+    paths = re.compile(
+        rb"(/rootfs/|/project/(opt|app)/|/wheel/[\w.]+whl|/debs/|/pip/bin|/src/src|"
+        + re.escape(here)
+        + b")"
+    )
+    for path, _ in root.files():
+        if path.startswith(("/opt/", "/app/", "/etc/")) or path.endswith(".pyc"):
+            assert not paths.search(root.read(path)), path
+
+
+def test_every_module_of_the_standard_library_can_be_imported(image: str) -> None:
+    code = """
+import importlib, sys
+# In packages of their own (Tk, dbm), for a terminal (curses), for other systems.
+absent = {"tkinter", "turtle", "turtledemo", "idlelib", "ensurepip", "lib2to3", "_tkinter", "_gdbm",
+          "_dbm", "antigravity", "this", "msvcrt", "winreg", "winsound", "nt", "_winapi",
+          "_overlapped", "_scproxy", "_msi", "_wmi", "_ios_support", "_android_support",
+          "_testcapi", "curses", "_curses", "_curses_panel", "readline"}
+for name in sorted(sys.stdlib_module_names - absent):
+    try:
+        importlib.import_module(name)
+    except Exception as error:
+        print("import error:", name, repr(error))
+"""
+    done = docker("run", "--rm", "--network", "none", image, "python3", "-W", "ignore", "-c", code)
+    assert not [line for line in done.stdout.splitlines() if line.startswith("import error")]
+
+
+def test_certificates_time_zones_and_types_are_there(image: str) -> None:
+    code = """
+import mimetypes, pwd, socket, ssl, time, zoneinfo
+assert ssl.create_default_context().cert_store_stats()["x509_ca"] > 100
+assert zoneinfo.ZoneInfo("Asia/Tokyo").utcoffset(None) is None
+assert len(zoneinfo.available_timezones()) > 300
+assert time.tzname[0] == "UTC"
+assert socket.getservbyname("https") == 443
+assert mimetypes.guess_type("x.woff2")[0] == "font/woff2"
+assert pwd.getpwuid(65532).pw_name == "nonroot"
+"""
+    docker("run", "--rm", "--network", "none", image, "python3", "-c", code)

@@ -1,0 +1,95 @@
+"""The contract itself: a promise that is broken by hand turns a test red that names it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import base
+from containers import docker, unique
+
+HERE = Path(__file__).parent
+
+BASE = "COPY --from=base"
+PYTHON = 'RUN ["python3", "-c", '
+
+BREAKS = {
+    "a shell is added": (f"{BASE} /bin/bash /bin/bash", "test_has_no_shell"),
+    "a shell of another name is added": (
+        f"{BASE} /bin/dash /usr/bin/helper",
+        "test_nothing_but_python_and_its_scripts_can_be_run",
+    ),
+    "a package manager is added": (
+        f"{BASE} /usr/bin/dpkg /usr/bin/dpkg",
+        "test_has_no_package_manager",
+    ),
+    "a file is given to the user": (
+        f"USER 0\n{PYTHON}\"import os; os.chown('/app/gunicorn.conf.py', 65532, 65532)\"]"
+        "\nUSER 65532:65532",
+        "test_every_file_belongs_to_root",
+    ),
+    "a file is writable by all": (
+        f"USER 0\n{PYTHON}\"import os; os.chmod('/app', 0o777)\"]\nUSER 65532:65532",
+        "test_nothing_is_writable_by_all_but_tmp_and_data_which_are_sticky",
+    ),
+    "a setuid program is added": (
+        f"{BASE} --chmod=4755 /bin/true /usr/bin/helper",
+        "test_has_no_setuid_and_no_setgid_file",
+    ),
+    "a file of nobody's is added": (
+        f"{BASE} /etc/debian_version /opt/stray",
+        "test_every_file_is_accounted_for_and_as_its_package_made_it",
+    ),
+    "a file of nobody's is added to /etc": (
+        f"{BASE} /etc/debian_version /etc/cron.d/stray",
+        "test_every_file_is_accounted_for_and_as_its_package_made_it",
+    ),
+    "a file of a package is changed": (
+        f"{BASE} /etc/debian_version /usr/share/doc/libc6/copyright",
+        "test_every_file_is_accounted_for_and_as_its_package_made_it",
+    ),
+    "it runs as root": ("USER root", "test_runs_as_a_numeric_user_that_is_not_root"),
+    "its user has a name": ("USER nonroot", "test_runs_as_a_numeric_user_that_is_not_root"),
+    "its command loses the exec form": ("CMD gunicorn", "test_the_command_is_in_exec_form[Cmd]"),
+    "its health check loses the exec form": (
+        "HEALTHCHECK CMD curl localhost:5000",
+        "test_the_health_check_is_in_exec_form",
+    ),
+    "it stops on another signal": ("STOPSIGNAL SIGQUIT", "test_stops_on_sigterm"),
+    "a secret is in its environment": (
+        "ENV API_TOKEN=hunter2",
+        "test_environment_and_history_hold_no_secret",
+    ),
+    "a layer holds a secret that a later one removes": (
+        f"USER 0\n{PYTHON}\"open('/app/x', 'w').write('AKIA' + 16 * 'A')\"]\n"
+        f"{PYTHON}\"import os; os.remove('/app/x')\"]\nUSER 65532:65532",
+        "test_no_layer_holds_a_secret_even_if_a_later_one_removes_it",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BREAKS)
+def test_it_shows_when(what: str, image: str, tmp_path: Path) -> None:
+    lines, test = BREAKS[what]
+    broken = unique("broken") + ":latest"
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM {base.reference()} AS base\nFROM {image}\n{lines}\n"
+    )
+    docker("build", "--quiet", "--tag", broken, *base.build_options(), str(tmp_path))
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "--image", broken, "-k", test.partition("[")[0]]
+            + [str(HERE / name) for name in ("test_contents.py", "test_metadata.py")],
+            cwd=HERE.parents[2],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1, done.stdout
+        assert re.search(rf"^FAILED .*::{re.escape(test)}( - |$)", done.stdout, re.MULTILINE)
+    finally:
+        docker("image", "rm", "--force", broken)

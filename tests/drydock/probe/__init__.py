@@ -1,0 +1,31 @@
+"""The service that the template's tests are about, in place of a fork's own, which may be any.
+
+Here it is the package `probe`; in a container it is laid over the image as the package `app`
+(containers.probe), so that nothing in it names itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import drydock
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+service = drydock.Service(
+    __name__,
+    settings=f"{__name__}.settings:Settings",
+    parts=(f"{__name__}.hello", f"{__name__}.notes"),
+    migrations=f"{__name__}.migrations",
+)
+
+
+def create_app(settings: drydock.Settings | None = None) -> Flask:
+    """Build the application. A function, for `flask run` takes no method.
+
+    Raises:
+        SystemExit: with one clear line for each thing that is wrong with the environment.
+
+    """
+    return service.create_app(settings)

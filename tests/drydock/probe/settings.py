@@ -1,0 +1,20 @@
+"""The settings of the service: the template's, and its own."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import drydock
+from drydock.settings import setting, text
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(drydock.Settings):
+    """The settings; each is the environment variable of the same name in capitals."""
+
+    greeting: str = setting(
+        "Hello from Docker!",
+        text(200),
+        "up to 200 characters, none of them a control character",
+        "What `/` says.",
+    )

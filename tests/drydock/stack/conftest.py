@@ -1,0 +1,85 @@
+"""One stack for all tests: `make up` in a copy of this checkout, as a project of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from checkouts import copy
+from containers import free_port, inspect, unique
+from stacks import Stack, remove
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Note which tests failed, for the fixture `stack`."""
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
+
+
+@pytest.fixture(scope="session")
+def shared_stack(probe: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    checkout = copy(tmp_path_factory.mktemp("stack") / "checkout")
+    found = Stack(
+        checkout,
+        {
+            "COMPOSE_PROJECT_NAME": unique("stack"),
+            "PORT": str(free_port()),
+            # The very image that is to be proved, and not one built of a copy.
+            "IMAGE": probe,
+            "IMAGE_AS_IS": "1",
+            # These tests' load all comes from one address.
+            "GATEWAY_RATE": "100000",
+            "GATEWAY_BURST": "1000",
+        },
+    )
+    built = inspect(probe)["Id"]
+    try:
+        up = found.make("up")
+        assert up.returncode == 0, up.stderr
+        assert f"The page is at http://localhost:{found.variables['PORT']}/" in up.stdout
+        assert "200 {" in up.stdout
+        yield found
+        assert inspect(probe)["Id"] == built
+    finally:
+        remove(found.project)
+        remove(f"{found.project}-dev")
+
+
+@pytest.fixture
+def stack(shared_stack: Stack, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """The stack of all tests; what a failed one left of it is mended before the next."""
+    yield shared_stack
+    if request.node.stash.get(FAILED, False):
+        (shared_stack.checkout / ".env").unlink(missing_ok=True)
+        shared_stack.make("down")
+        up = shared_stack.make("up")
+        assert up.returncode == 0, up.stderr
+
+
+@pytest.fixture
+def page_address(stack: Stack) -> str:
+    """Where the page is; there is a note for it to show."""
+    if not stack.titles():
+        stack.add("The first")
+    return stack.address
+
+
+@pytest.fixture
+def show(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Print a figure that was measured, also where the test passes."""
+
+    def print_it(text: str) -> None:
+        with capsys.disabled():
+            print(f"\n    {text}")
+
+    return print_it

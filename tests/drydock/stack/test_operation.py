@@ -1,0 +1,223 @@
+"""The verbs of whoever runs the stack: up, down, backup, restore, clean."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from checkouts import copy, environment
+from containers import docker, free_port, inspect, unique
+from stacks import Stack, remove
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def small(tmp_path: Path, image: str) -> Iterator[Stack]:
+    """Another stack, not started, for what the shared one would not survive."""
+    variables = {"COMPOSE_PROJECT_NAME": unique("stack"), "PORT": str(free_port()), "IMAGE": image}
+    variables["IMAGE_AS_IS"] = "1"
+    found = Stack(copy(tmp_path / "checkout"), variables)
+    yield found
+    remove(found.project)
+
+
+def test_every_container_is_hardened_and_bounded(stack: Stack) -> None:
+    for service in ("db", "app", "gateway"):
+        for container in stack.containers(service):
+            host = inspect(container)["HostConfig"]
+            assert host["ReadonlyRootfs"], service
+            assert host["CapDrop"] == ["ALL"]
+            assert "no-new-privileges:true" in host["SecurityOpt"]
+            assert (service == "app") == any("SCMP_ACT" in option for option in host["SecurityOpt"])
+            assert host["PidsLimit"] > 0
+            assert host["Memory"] > 0
+            assert host["NanoCpus"] > 0
+            assert host["LogConfig"]["Config"]["max-size"]
+            assert host["RestartPolicy"]["Name"] == "unless-stopped"
+            # Its own processes: a health check begins as root, outside.
+            own = {inspect(container)["State"]["Pid"]}
+            listed = docker("top", container, "-eo", "pid,ppid,uid").stdout.splitlines()[1:]
+            for pid, parent, uid in sorted(tuple(map(int, line.split())) for line in listed):
+                if own & {pid, parent}:
+                    own.add(pid)
+                    assert uid != 0
+            assert len(own) > 1
+
+
+def test_the_service_itself_runs_in_it(small: Stack) -> None:
+    """All other tests here are about the tests' own service."""
+    up = small.make("up")
+    assert up.returncode == 0, up.stderr
+    assert f"GET http://localhost:{small.variables['PORT']}/api/" in up.stdout
+    assert small.get("/api/openapi.json").status == 200
+
+
+def test_a_rollout_that_can_t_see_its_replicas_says_so(small: Stack) -> None:
+    done = small.make("rollout", DOCKER_HOST="unix:///nowhere")
+    assert done.returncode != 0
+    assert "which containers there are can't be told" in done.stderr
+
+
+def test_only_the_gateway_is_published_and_the_database_has_no_way_out(stack: Stack) -> None:
+    for service in ("db", "app", "gateway"):
+        (container,) = stack.containers(service)
+        ports = inspect(container)["NetworkSettings"]["Ports"]
+        published = [port for port, at in ports.items() if at]
+        assert published == (["8080/tcp"] if service == "gateway" else [])
+    (db,) = stack.containers("db")
+    (network,) = inspect(db)["NetworkSettings"]["Networks"]
+    assert inspect(network)["Internal"]
+    (gateway,) = stack.containers("gateway")
+    assert docker("exec", gateway, "getent", "hosts", "db", check=False).returncode != 0
+
+
+def test_the_data_survives_down_and_up(stack: Stack) -> None:
+    stack.add("kept over down and up")
+    assert stack.make("down").returncode == 0
+    assert stack.compose("ps", "--quiet") == ""
+    up = stack.make("up")
+    assert up.returncode == 0, up.stderr
+    assert "kept over down and up" in stack.titles()
+
+
+def test_a_backup_brings_back_what_was_deleted_and_nothing_else(
+    stack: Stack, tmp_path: Path
+) -> None:
+    stack.add("in the backup")
+    dump = tmp_path / "app.dump"
+    saved = stack.make("backup", f"FILE={dump}")
+    assert saved.returncode == 0, saved.stderr
+    assert dump.stat().st_mode & 0o077 == 0
+    again = stack.make("backup", f"FILE={dump}")
+    assert again.returncode != 0
+    assert "exists already" in again.stderr
+
+    stack.add("after the backup")
+    (db,) = stack.containers("db")
+    sql = ("exec", db, "psql", "--username=app", "--quiet", "--tuples-only", "--command")
+    docker(*sql, "CREATE TABLE of_a_later_release (id integer)")
+    docker(*sql, "DELETE FROM notes WHERE title = 'in the backup'")
+    assert "in the backup" not in stack.titles()
+
+    refused = stack.make("restore", f"FILE={dump}")
+    assert refused.returncode != 0
+    assert "after the backup" in stack.titles()
+    restored = stack.make("restore", f"FILE={dump}", "YES=1")
+    assert restored.returncode == 0, restored.stderr
+    assert "in the backup" in stack.titles()
+    assert "after the backup" not in stack.titles()
+    assert stack.add("after the restore").status == 201
+    # Which the next migration would stumble over.
+    assert docker(*sql, "SELECT to_regclass('of_a_later_release')").stdout.strip() == ""
+    # What is restored can be backed up and restored again.
+    second = tmp_path / "second.dump"
+    assert stack.make("backup", f"FILE={second}").returncode == 0
+    assert stack.make("restore", f"FILE={second}", "YES=1").returncode == 0
+    assert "after the restore" in stack.titles()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "No such file"),
+        (b"SELECT 1;", "is no backup"),
+        (b"PGDMP" + 100 * b"x", "nothing was changed, for pg_restore failed"),
+    ],
+)
+def test_a_broken_backup_changes_nothing(
+    stack: Stack, tmp_path: Path, content: bytes | None, reason: str
+) -> None:
+    before = stack.titles()
+    file = tmp_path / "broken.dump"
+    if content is not None:
+        file.write_bytes(content)
+    done = stack.make("restore", f"FILE={file}", "YES=1")
+    assert done.returncode != 0
+    assert reason in done.stderr
+    assert "Traceback" not in done.stderr
+    assert stack.titles() == before
+
+
+@pytest.mark.parametrize("verb", ["backup", "restore"])
+def test_a_verb_that_lacks_something_says_what(small: Stack, verb: str) -> None:
+    done = small.make(verb)
+    assert done.returncode != 0
+    assert f"name the file: make {verb} FILE=" in done.stderr
+    done = small.make(verb, "FILE=x.dump")
+    assert done.returncode != 0
+    assert "the database is not running; `make up` starts the stack" in done.stderr
+
+
+def test_a_rollout_of_nothing_says_so(small: Stack) -> None:
+    done = small.make("rollout")
+    assert done.returncode != 0
+    assert "the stack is not running; `make up` starts it" in done.stderr
+
+
+def test_a_port_in_use_is_one_clear_line(stack: Stack, small: Stack) -> None:
+    port = stack.variables["PORT"]
+    done = small.make("up", PORT=port)
+    assert done.returncode != 0
+    assert f"error: port {port} is in use on this machine" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_clean_keeps_the_data_unless_told_otherwise(small: Stack) -> None:
+    """The part of it that is about data; the other removes images that other tests need."""
+    clean = [sys.executable, "scripts/stack.py", "clean"]
+    volume = f"{small.project}_db"
+    docker("volume", "create", "--label", f"com.docker.compose.project={small.project}", volume)
+    for answer, exists in (({}, True), ({"YES": "1"}, False)):
+        variables = environment(**small.variables | answer)
+        done = subprocess.run(
+            clean,
+            cwd=small.checkout,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert (f"kept {volume}" in done.stderr) == exists
+        assert (volume in docker("volume", "ls", "--quiet").stdout.split()) == exists
+
+
+def test_nobody_else_s_containers_are_touched(stack: Stack) -> None:
+    """Not even those of another project that happens to have this one's name."""
+    name = unique("foreign")
+    labels = {"project": stack.project, "service": "other", "oneoff": "False"}
+    options = [f"--label=com.docker.compose.{key}={value}" for key, value in labels.items()]
+    docker("run", "--detach", "--name", name, *options, stack.variables["IMAGE"])
+    try:
+        assert stack.make("up").returncode == 0
+        assert inspect(name)["State"]["Running"]
+    finally:
+        docker("rm", "--force", "--volumes", name)
+
+
+def test_no_container_leaves_a_volume_behind(stack: Stack) -> None:
+    for service in ("db", "migrate", "app", "gateway"):
+        (container,) = stack.compose("ps", "--all", "--quiet", service).split()
+        mounts = inspect(container)["Mounts"]
+        volumes = [mount["Name"] for mount in mounts if mount["Type"] == "volume"]
+        assert volumes == ([f"{stack.project}_db"] if service == "db" else [])
+
+
+def test_the_port_may_come_from_the_settings_file(small: Stack) -> None:
+    port = small.variables.pop("PORT")
+    (small.checkout / ".env").write_text(f"PORT={port}\n")
+    done = subprocess.run(
+        [sys.executable, "-c", "import stack; print(stack.port())"],
+        cwd=small.checkout / "scripts",
+        env=environment(**small.variables),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == port

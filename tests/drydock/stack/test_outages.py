@@ -1,0 +1,127 @@
+"""What clients of the gateway see when a part of the stack dies or is replaced."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from containers import docker, eventually, inspect
+from traffic import Load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stacks import Stack
+
+# The gateway's own bound: 20 s for an answer, after 5 s of trying replicas.
+PATIENCE = 26  # seconds
+
+
+def kill(stack: Stack, container: str) -> None:
+    """Kill the container's first process from outside, so that Docker starts it anew."""
+    stack.outside(f"import os; os.kill({inspect(container)['State']['Pid']}, 9)")
+
+
+def test_without_its_database_it_says_so_and_recovers_by_itself(
+    stack: Stack, show: Callable[[str], None]
+) -> None:
+    stack.add("before the outage")
+    (db,) = stack.containers("db")
+    with Load(stack.address, "/api/notes", clients=8, pause=0.02) as load:
+        time.sleep(1)
+        killed = time.monotonic()
+        docker("kill", db)  # which Docker takes for a stop by hand: it stays dead
+        time.sleep(6)
+        docker("start", db)
+        eventually(lambda: stack.get("/api/notes").status == 200, 60, "recovery")
+        recovered = time.monotonic()
+        time.sleep(2)
+    during = [each for each in load.outcomes if each.failed]
+    assert during
+    for outcome in during:
+        assert outcome.status == 503, outcome
+        assert '"status": 503' in outcome.text or '"status":503' in outcome.text
+    assert max(each.seconds for each in load.outcomes) < PATIENCE
+    assert not [each for each in load.outcomes if each.failed and each.began < killed - 1]
+    assert not [each for each in load.outcomes if each.failed and each.began > recovered + 1]
+    show(f"recovered {recovered - killed - 6:.1f} s after the database was started")
+    assert "before the outage" in stack.titles()
+    stack.ready()
+
+
+def test_a_replica_s_violent_end_costs_no_request(stack: Stack) -> None:
+    stack.scale(3)
+    before = stack.containers("app")
+    with Load(stack.address, "/api/notes", clients=8) as load:
+        time.sleep(2)
+        kill(stack, before[1])
+        time.sleep(4)
+    assert len(load.outcomes) > 100
+    assert not load.failures(), load.failures()[:3]
+    eventually(lambda: len(stack.containers("app")) == 3, 30, "it is started anew")
+    stack.ready()
+
+
+def test_no_replica_at_all_is_a_503_and_then_it_comes_back(stack: Stack) -> None:
+    stack.compose("stop", "app")
+    began = time.monotonic()
+    answer = stack.get("/api/notes")
+    assert time.monotonic() - began < PATIENCE
+    assert answer.status == 503
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers["Retry-After"] == "1"
+    assert answer.json()["request_id"] == answer.headers["X-Request-ID"]
+    assert stack.get("/").status == 200
+    stack.compose("start", "app")
+    stack.ready()
+
+
+def test_a_rollout_of_three_replicas_costs_no_request(stack: Stack) -> None:
+    stack.scale(3)
+    before = set(stack.containers("app"))
+    with Load(stack.address, "/api/notes", clients=8) as load:
+        rollout = stack.make("rollout")
+    assert rollout.returncode == 0, rollout.stderr
+    after = set(stack.containers("app"))
+    assert len(after) == 3
+    assert not before & after
+    assert len(load.outcomes) > 100
+    assert not load.failures(), load.failures()[:3]
+
+
+def test_a_rollout_of_what_does_not_start_leaves_the_old_replicas(stack: Stack) -> None:
+    before = set(stack.containers("app"))
+    settings = stack.checkout / ".env"
+    # Of no interest to the migration, which comes first.
+    settings.write_text("GUNICORN_CMD_ARGS=--bind=nowhere.invalid:1\n")
+    try:
+        with Load(stack.address, "/api/notes", clients=4) as load:
+            rollout = stack.make("rollout")
+    finally:
+        settings.unlink()
+    assert rollout.returncode != 0
+    assert "the new replica did not become healthy" in rollout.stderr
+    assert "nowhere.invalid" in rollout.stdout + rollout.stderr
+    assert set(stack.containers("app")) == before
+    assert not load.failures(), load.failures()[:3]
+
+
+def test_up_keeps_the_replicas_that_there_are(stack: Stack) -> None:
+    stack.scale(2)
+    assert stack.make("up").returncode == 0
+    assert len(stack.containers("app")) == 2
+    stack.scale(1)
+
+
+def test_a_rollout_whose_migration_fails_replaces_nothing(stack: Stack) -> None:
+    before = set(stack.containers("app"))
+    settings = stack.checkout / ".env"
+    settings.write_text("WEB_THREADS=none\n")
+    try:
+        rollout = stack.make("rollout")
+    finally:
+        settings.unlink()
+    assert rollout.returncode != 0
+    assert "the migration failed, and nothing was replaced" in rollout.stderr
+    assert "WEB_THREADS='none'" in rollout.stderr
+    assert set(stack.containers("app")) == before

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+from flask import Flask
+
+from applications import ClosingClient, builder
+from probe import service
+from probe.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from flask.testing import FlaskClient
+
+    from applications import Build
+
+
+@pytest.fixture(autouse=True)
+def closing_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Flask, "test_client_class", ClosingClient)
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Iterator[Build]:
+    with builder(service, Settings, tmp_path) as build:
+        yield build
+
+
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    """For tests that configure logging: pytest's own handlers come back after."""
+    handlers, level = logging.root.handlers, logging.root.level
+    yield
+    logging.root.handlers = handlers
+    logging.root.setLevel(level)
+    logging.captureWarnings(capture=False)
+
+
+@pytest.fixture
+def client(build: Build) -> FlaskClient:
+    return build().test_client()

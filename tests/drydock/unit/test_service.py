@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import datetime
+import platform
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from flask.testing import FlaskClient
+
+    from applications import Build
+
+
+def test_index_greets_and_lists_the_paths(client: FlaskClient) -> None:
+    answer = client.get("/").get_json()
+    assert answer["message"] == "Hello from Docker!"
+    assert {"/", "/about", "/health", "/hello/{name}", "/notes/{note_id}"} <= set(answer["paths"])
+
+
+def test_the_greeting_is_a_setting(build: Build) -> None:
+    assert build(greeting="Good day").test_client().get("/").get_json()["message"] == "Good day"
+
+
+@pytest.mark.parametrize("name", ["jvictor", "José 東京", "a<b>&'\"", "x" * 1000])
+def test_hello_greets_any_name(client: FlaskClient, name: str) -> None:
+    answer = client.get(f"/hello/{name}")
+    assert answer.get_json() == {"message": f"Hello, {name}!", "environment": "staging"}
+
+
+def test_info_describes_the_service(client: FlaskClient) -> None:
+    before = datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=1)
+    answer = client.get("/about").get_json()
+    assert before < datetime.datetime.fromisoformat(answer.pop("started_at"))
+    assert answer.pop("name")
+    assert answer.pop("version")
+    assert answer == {
+        "environment": "staging",
+        "python_version": platform.python_version(),
+        "revision": "abc123",
+    }
+
+
+def test_slashes_at_the_beginning_are_not_merged(client: FlaskClient) -> None:
+    """As gunicorn hands it over; from an address like this the test client would take the host."""
+    answer = client.get("/", environ_overrides={"PATH_INFO": "//hello/x"})
+    assert answer.status_code == 404
+
+
+def test_health_names_the_environment(client: FlaskClient) -> None:
+    assert client.get("/health").get_json() == {"status": "healthy", "environment": "staging"}
+
+
+def test_liveness_answers(client: FlaskClient) -> None:
+    assert client.get("/livez").get_json() == {"status": "ok"}
+
+
+def test_readiness_has_asked_the_database(client: FlaskClient) -> None:
+    assert client.get("/readyz").get_json() == {"status": "ok", "checks": {"database": "ok"}}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nope", 404),
+        ("GET", "/hello/", 404),
+        ("GET", "//hello/x", 404),
+        ("GET", "/notes/0", 404),
+        ("GET", "/notes/99999999999999999999", 404),
+        ("POST", "/health", 405),
+    ],
+)
+def test_errors_are_problem_documents(
+    client: FlaskClient, method: str, path: str, status: int
+) -> None:
+    answer = client.open(path, method=method)
+    assert answer.status_code == status
+    assert answer.content_type == "application/problem+json"
+    document = answer.get_json(force=True)
+    assert document["type"] == "about:blank"
+    assert document["status"] == status
+    assert document["title"]
+    assert document["detail"]
+    assert document["request_id"] == answer.headers["X-Request-ID"]
+
+
+def test_a_refused_method_names_the_allowed_ones(client: FlaskClient) -> None:
+    assert "GET" in client.post("/health").headers["Allow"]
+
+
+def test_a_crash_tells_the_client_nothing_and_the_log_everything(
+    build: Build, capfd: pytest.CaptureFixture[str]
+) -> None:
+    app = build()
+
+    @app.get("/crash")
+    def crash() -> str:
+        raise RuntimeError("the inside")
+
+    answer = app.test_client().get("/crash", headers={"X-Request-ID": "look-for-me"})
+    assert answer.status_code == 500
+    assert answer.content_type == "application/problem+json"
+    assert "inside" not in answer.get_data(as_text=True)
+    logged = capfd.readouterr().out
+    assert "the inside" in logged
+    assert "Traceback" in logged
+    assert "look-for-me" in logged
+
+
+def test_a_redirect_stays_one(build: Build) -> None:
+    app = build()
+
+    @app.get("/folder/")
+    def folder() -> str:
+        return "here"
+
+    answer = app.test_client().get("/folder")
+    assert answer.status_code == 308
+    assert answer.content_type.startswith("text/html")
+
+
+def test_the_description_documents_each_path_and_its_errors(client: FlaskClient) -> None:
+    described = client.get("/openapi.json").get_json()
+    paths = set(client.get("/").get_json()["paths"]) - {"/openapi.json"}
+    assert paths == set(described["paths"])
+    for path in described["paths"].values():
+        for method, operation in path.items():
+            if method == "parameters":
+                continue
+            assert "default" not in operation["responses"]
+            for status, response in operation["responses"].items():
+                if int(status) >= 400:
+                    response = described["components"]["responses"].get(
+                        response.get("$ref", "").rpartition("/")[2], response
+                    )
+                    assert set(response["content"]) == {"application/problem+json"}
