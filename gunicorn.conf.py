@@ -48,9 +48,10 @@ preload_app = True
 max_requests = _settings.web_max_requests
 max_requests_jitter = _settings.jitter
 
-# By default the longest that gunicorn takes, and what proxies usually let pass.
-limit_request_line = _settings.max_line_bytes
-limit_request_field_size = _settings.max_field_bytes
+# Bytes: the longest that gunicorn takes, and what proxies usually let pass. GUNICORN_CMD_ARGS
+# (--limit-request-line, --limit-request-field_size) can set others.
+limit_request_line = 8190
+limit_request_field_size = 8190
 limit_request_fields = _settings.max_fields
 
 # Seconds; 0 turns it off.

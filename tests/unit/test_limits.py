@@ -287,19 +287,3 @@ def test_a_limit_that_is_too_low_is_a_warning(
     limits.report(limits.plan(found, threads=4, given=given))
     (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
     assert re.match(warning, record.getMessage())
-
-
-def test_a_pinned_worker_keeps_to_one_core_and_the_next_to_another() -> None:
-    before = os.sched_getaffinity(0)
-    found = []
-    for slot in (0, 0, 1):
-        try:
-            limits.pin(slot)
-            found.append(os.sched_getaffinity(0))
-        finally:
-            os.sched_setaffinity(0, before)
-    first, again, second = found
-    assert len(first) == len(second) == 1
-    assert first == again
-    assert (first == second) == (CPUS == 1)
-    assert first | second <= before

@@ -86,11 +86,8 @@ def pre_fork(server: Arbiter, worker: SlotWorker) -> None:
 
 
 def post_fork(_server: Arbiter, worker: SlotWorker) -> None:
-    """Count in the slot's files from now on, and keep to a core if that is asked for."""
+    """Count in the slot's files from now on."""
     from app import metrics
-
-    if settings().web_pin_cpu:
-        limits.pin(worker.slot)
 
     metrics.enter_slot(worker.slot, worker.cfg.threads)
 

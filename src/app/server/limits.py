@@ -11,7 +11,6 @@ import dataclasses
 import logging
 import math
 import os
-import random
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -214,17 +213,3 @@ def report(plan: Plan) -> None:
     log.info("%s", plan)
     for problem in plan.problems():
         log.warning("%s", problem)
-
-
-# By chance: the host's other containers, which can't be seen from here, choose a core as well.
-FIRST_CORE = random.randrange(2**16)  # noqa: S311 (no secret)
-
-
-def pin(slot: int) -> None:
-    """Keep this worker, the one in `slot`, on one core; a container's workers get different ones.
-
-    Threads that move between cores use up a quota on two at once, and then stand still for the
-    rest of each period.
-    """
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cores[(FIRST_CORE + slot) % len(cores)]})
