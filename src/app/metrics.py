@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"  # the variable by which prometheus_client is told
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
-_slot = "main"
+_slots = ["main"]  # the one that this process counts in
 
 
 def _current_slot() -> str:
-    return _slot
+    return _slots[0]
 
 
 if DIRECTORY in os.environ:
@@ -68,8 +68,7 @@ def count(method: str, route: str | None, status: str, seconds: float) -> None:
 
 def enter_slot(slot: int, threads: int) -> None:
     """Make this process, a new worker with `threads` threads, count in the files of `slot`."""
-    global _slot
-    _slot = str(slot)
+    _slots[0] = str(slot)
     workers.set(1)
     connections_limit.set(threads)
 

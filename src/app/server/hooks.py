@@ -14,12 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gunicorn.arbiter import Arbiter
-    from gunicorn.workers.base import Worker
 
-    class SlotWorker(Worker):
-        """A worker with the attribute that pre_fork gives it."""
-
-        slot: int
+    from app.server.supervisor import SlotWorker
 
 
 # Bytes for each process that counts: it has four files, of 64 KiB each at first, which grow with
@@ -80,21 +76,22 @@ def when_ready(server: Arbiter) -> None:
 
 def pre_fork(server: Arbiter, worker: SlotWorker) -> None:
     """Give the new worker the lowest slot that no living one has."""
-    taken = {getattr(other, "slot", None) for other in server.WORKERS.values()}
-    worker.slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
-    state.clear(worker.slot)
+    used = {getattr(other, "slot", None) for other in server.WORKERS.values()}
+    worker.slot = next(slot for slot in range(len(used) + 1) if slot not in used)
+    state.clear_slot(worker.slot)
 
 
-def post_fork(_server: Arbiter, worker: SlotWorker) -> None:
-    """Count in the slot's files from now on."""
+def post_fork(server: Arbiter, worker: SlotWorker) -> None:
+    """Count in the slot's files from now on; gunicorn's hook worker_exit will ask for `server`."""
     from app import metrics
 
+    worker.arbiter = server
     metrics.enter_slot(worker.slot, worker.cfg.threads)
 
 
-def child_exit(_server: Arbiter, worker: SlotWorker) -> None:
+def child_exit(server: Arbiter, worker: SlotWorker) -> None:
     """Forget what the worker that has ended had under way."""
     from app import metrics
 
     metrics.leave_slot(worker.slot)
-    supervisor.note_end(worker)
+    supervisor.note_end(cast("supervisor.Arbiter", server), worker)
