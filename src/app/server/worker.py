@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from gunicorn.http.parser import RequestParser
 from gunicorn.workers.gthread import ThreadWorker
 
-from app.server import state, strict
+from app.server import process_exit, state, strict
 from app.server.acceptor import Acceptor
 from app.server.bounds import Bounds
 from app.server.exchange import Exchange
@@ -118,9 +118,8 @@ class Worker(ThreadWorker):
         sys.setswitchinterval(SWITCH_INTERVAL)
         super(ThreadWorker, self).init_process()
         self.log.info("Worker exiting (pid: %s)", self.pid)
-        # Not by the interpreter's own end, which takes all objects apart, and for that copies
-        # the memory that is shared with the arbiter: at a low limit the kernel killed it there.
-        os._exit(0)
+        worker_exit = functools.partial(self.cfg.worker_exit, self.arbiter, self)
+        process_exit.leave(worker_exit, self.shutdown.seconds_left())
 
     def init_signals(self) -> None:
         """Leave SIGINT to the arbiter: a terminal sends it to every process of the group."""
