@@ -50,6 +50,7 @@ dropped = Counter(
     "Connections that the server gave up: for which bound.",
     ("reason",),
 )
+log_lines_dropped = Counter("log_lines_dropped_total", "Log lines that nobody read in time.")
 build = Gauge(
     "app_build_info",
     "Always 1; its labels say what runs.",

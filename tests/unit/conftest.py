@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
-from app import create_app, database
+from app import create_app, database, logs
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ def build(tmp_path: Path) -> Iterator[Build]:
 def restored_logging() -> Iterator[None]:
     """For tests that configure logging: pytest's own handlers come back after."""
     handlers, level = logging.root.handlers, logging.root.level
+    write = logs.write
     yield
+    logs.write = write
     logging.root.handlers = handlers
     logging.root.setLevel(level)
     logging.captureWarnings(capture=False)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import http.client
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -45,7 +48,7 @@ def last():
         note("atexit of a worker")
         time.sleep(float(os.environ.get("HANG", "0")))
 atexit.register(last)
-def application(environ, start_response):
+def respond(environ, start_response):
     start_response("200 OK", [("Content-Length", "2")])
     if environ["PATH_INFO"] == "/broken":
         atexit.register(lambda: 1 / 0)
@@ -53,6 +56,8 @@ def application(environ, start_response):
         note("slow")
         time.sleep(30)
     return [b"ok"]
+from app.metrics import MetricsPort
+application = MetricsPort(respond, int(os.environ["METRICS_PORT"]))
 """
 
 
@@ -98,7 +103,7 @@ class Server:
     def output(self) -> str:
         """All that it has printed, once it has ended."""
         assert self.process.stdout is not None
-        return self.process.stdout.read().decode()
+        return self.process.stdout.read().decode(errors="strict")
 
     def ends(self) -> list[str]:
         with contextlib.suppress(FileNotFoundError):
@@ -169,3 +174,50 @@ def test_exit_handlers_run_when_a_request_has_been_cut_off(start: Callable[..., 
         assert server.stop() < 1.9
     assert server.ends() == ["slow", *ENDS]
     assert "1 requests were cut off by GRACEFUL_TIMEOUT" in server.output()
+
+
+def test_a_stalled_reader_of_the_log_stops_nothing(start: Callable[..., Server]) -> None:
+    """With two processes that fill the pipe, from threads and from their main loops."""
+    server = start(WEB_CONCURRENCY="2", LOG_FORMAT="json")
+    request = b"GET /%s HTTP/1.1\r\nHost: x\r\nUser-Agent: %s\r\n" % (b"y" * 255, b"z" * 128)
+    asked = 0
+    with contextlib.ExitStack() as stack:
+        clients = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 5))
+            for _ in range(8)
+        ]
+        for number in range(40):
+            last = number == 39
+            for client in clients:
+                client.sendall((request + b"\r\n") * 9)
+                client.sendall(request + b"Connection: close\r\n\r\n" * last + b"\r\n" * (not last))
+                asked += 10
+            for client in clients:
+                received = b""
+                while received.count(b"\r\n\r\nok") < 10:
+                    received += (data := client.recv(2**16))
+                    assert data
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", server.port), 5) as client:
+            client.sendall(b"x" * 70_000)
+            assert client.recv(100).startswith(b"HTTP/1.1 414 ")
+    time.sleep(0.3)  # for a tick
+
+    def dropped() -> int:
+        metrics = server.get("/metrics", server.metrics_port)
+        return int(float(metrics.split("\nlog_lines_dropped_total ")[1].partition("\n")[0]))
+
+    lost = dropped()
+    assert lost > 500
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        printed = pool.submit(server.output)
+        time.sleep(0.6)  # for another tick
+        assert server.get("/") == "ok"
+        assert dropped() == lost
+        assert server.stop() < 3
+        lines = [json.loads(line) for line in printed.result().splitlines()]
+    reports = [re.match("([0-9]+) log lines were dropped", line["message"]) for line in lines]
+    assert sum(int(report[1]) for report in reports if report) == lost
+    shown = [line for line in lines if line["logger"] == "app.access" and "yyy" in line["path"]]
+    rejected = [line for line in lines if line["message"].startswith("refused ")]
+    assert len(shown) + len(rejected) + lost == asked + 3

@@ -8,6 +8,7 @@ import shutil
 from typing import TYPE_CHECKING, cast
 
 from app.server import limits, state, supervisor
+from app.server.log_output import output
 from app.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -68,10 +69,19 @@ def use_metrics_directory(path: Path, workers: int) -> None:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(path)
 
 
+def flush_log() -> None:
+    """Write log lines that were kept, and count those that were dropped; once in a while."""
+    if dropped := output.flush():
+        from app import metrics
+
+        metrics.log_lines_dropped.inc(dropped)
+
+
 def when_ready(server: Arbiter) -> None:
     """Take over the arbiter's signals, and freeze what the workers are about to share."""
     arbiter = cast("supervisor.Arbiter", server)
-    supervisor.take_over(arbiter, settings().drain_seconds, spare=plan().spare)
+    drain_seconds, spare = settings().drain_seconds, plan().spare
+    supervisor.take_over(arbiter, drain_seconds, spare=spare, on_tick=flush_log)
 
 
 def pre_fork(server: Arbiter, worker: SlotWorker) -> None:

@@ -14,6 +14,7 @@ from gunicorn.glogging import Logger
 from app import logs
 from app.server import responses
 from app.server.hooks import settings
+from app.server.log_output import output
 
 if TYPE_CHECKING:
     import datetime
@@ -64,6 +65,8 @@ class ServerLogger(Logger):
         """Leave the handlers to the root logger."""
         self.cfg = cfg
         self._settings = settings()
+        output.open(1)
+        logs.write = output.write
         logs.configure(self._settings)
         self.error_log = logging.getLogger("gunicorn")
         self.error_log.addFilter(_is_not_logged_elsewhere)

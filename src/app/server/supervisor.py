@@ -64,11 +64,17 @@ LATE = 0.5
 class Supervisor:
     """Stop, reload, recycling and the end of a crash loop, for one arbiter."""
 
-    def __init__(self, arbiter: Arbiter, drain_seconds: int, *, spare: bool) -> None:
-        """Take over the arbiter's signals; `spare` is whether there is room for one more worker."""
+    def __init__(
+        self, arbiter: Arbiter, drain_seconds: int, *, spare: bool, on_tick: Callable[[], None]
+    ) -> None:
+        """Take over the arbiter's signals.
+
+        `spare`: whether there is room for one more worker; `on_tick` is called once a second.
+        """
         self.arbiter = arbiter
         self.drain_seconds = drain_seconds
         self.spare = spare
+        self.on_tick = on_tick
         self.outdated: set[SlotWorker] = set()  # workers that are to be replaced
         self.crashes: collections.deque[float] = collections.deque(maxlen=MAX_CRASHES)
         self.checked_at = self.resumed_at = time.monotonic()
@@ -145,6 +151,7 @@ class Supervisor:
 
         After a pause all heartbeats are old, and gunicorn killed the workers with their requests.
         """
+        self.on_tick()
         now = time.monotonic()
         if now - self.checked_at > 1 + LATE:
             self.resumed_at = now
@@ -220,9 +227,15 @@ class Supervisor:
             self.replace_next()
 
 
-def take_over(arbiter: Arbiter, drain_seconds: int, *, spare: bool = True) -> None:
-    """Supervise the arbiter, which is about to start its first workers."""
-    arbiter.supervisor = Supervisor(arbiter, drain_seconds, spare=spare)
+def take_over(
+    arbiter: Arbiter,
+    drain_seconds: int,
+    *,
+    spare: bool = True,
+    on_tick: Callable[[], None] = lambda: None,
+) -> None:
+    """Supervise the arbiter, which is about to start its first workers; see Supervisor."""
+    arbiter.supervisor = Supervisor(arbiter, drain_seconds, spare=spare, on_tick=on_tick)
     # What exists now is never looked at by the garbage collector again, nor written to by it: the
     # workers go on sharing that memory.
     gc.collect()

@@ -22,7 +22,7 @@ from app.server import process_exit, state, strict
 from app.server.acceptor import Acceptor
 from app.server.bounds import Bounds
 from app.server.exchange import Exchange
-from app.server.hooks import plan, settings
+from app.server.hooks import flush_log, plan, settings
 from app.server.ledger import Ledger
 from app.server.lifecycle import Lifecycle
 from app.server.loop import Loop
@@ -107,7 +107,7 @@ class Worker(ThreadWorker):
             acceptor=self.acceptor,
             bounds=self.bounds,
             shutdown=self.shutdown,
-            on_tick=self.notify,
+            on_tick=self._on_tick,
             on_completed=self._note_responses,
         )
 
@@ -141,6 +141,11 @@ class Worker(ThreadWorker):
         self.acceptor.start(self.sockets)
         self.pool.start()
         self.loop.run()
+
+    def _on_tick(self) -> None:
+        """Let the arbiter know that the loop turns, and the log's reader have what was kept."""
+        self.notify()
+        flush_log()
 
     def _note_responses(self) -> None:
         """Let the arbiter know that this worker responds; ask it for a successor when it is time.
