@@ -627,7 +627,7 @@ def test_without_file_descriptors_it_makes_room_or_waits(
             assert not accepts(errno.EAGAIN)
             assert accepts(errno.ECONNABORTED)
             assert not accepts(errno.EMFILE)
-            monkeypatch.setattr(lifecycle, "MIN_IDLE", 0)
+            running.worker.lifecycle.min_idle = 0
             running.worker.acceptor.makes_room = False
             assert not accepts(errno.EMFILE)
             running.worker.acceptor.makes_room = True

@@ -7,7 +7,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from app.server import lifecycle, state
+from app.server import state
 from app.server.listener import plug
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Seconds.
 YIELD = 0.01  # how long connections are left to a worker that has fewer
-YIELD_TICK = 0.001  # how often it is looked whether it has caught up
+YIELD_TICK = 0.001  # how often to check whether it has caught up
 YIELD_PAUSE = 0.1  # how long none are left to others when they have not caught up in time
 
 UNSENT_BYTES = 2**17  # what the kernel takes of a response beyond what is on its way
@@ -30,13 +30,13 @@ class Acceptor:
     """A worker's side of the listening sockets, which all workers share."""
 
     def __init__(
-        self, slot: int, limit: int, poller: Poller, connections: Lifecycle, ledger: Ledger
+        self, slot: int, limit: int, poller: Poller, lifecycle: Lifecycle, ledger: Ledger
     ) -> None:
         """`limit`: how many connections this worker, the one in `slot`, may have."""
         self.slot = slot
         self.limit = limit
         self.poller = poller
-        self.lifecycle = connections
+        self.lifecycle = lifecycle
         self.ledger = ledger
         self.listeners: dict[int, socket.socket] = {}  # by file descriptor
         self.makes_room = True  # whether one connection may be dropped for another
@@ -45,7 +45,7 @@ class Acceptor:
         self.paused_at = 0.0  # when there was last no room
         self._yields_until = 0.0  # 0 while it does not
         self._yields_from = 0.0  # not before
-        connections.on_drop = self._on_drop
+        lifecycle.on_drop = self._on_drop
 
     def start(self, listeners: Iterable[socket.socket]) -> None:
         """Accept from now on."""
@@ -132,14 +132,14 @@ class Acceptor:
         """
         if not self.makes_room:
             return False
-        before = time.monotonic() - lifecycle.MIN_IDLE
-        connections = self.lifecycle
-        for candidates, reason in ((connections.idle, "idle"), (connections.receiving, "slow")):
+        lifecycle = self.lifecycle
+        before = time.monotonic() - lifecycle.min_idle
+        for candidates, reason in ((lifecycle.idle, "idle"), (lifecycle.receiving, "slow")):
             while connection := next((c for c in candidates if c.since < before), None):
-                connections.on_event(connection)
+                lifecycle.on_event(connection)
                 if connection in candidates and connection.since < before:
                     self.ledger.count_dropped(reason)
-                    connections.drop(connection)
+                    lifecycle.drop(connection)
                 if connection.socket.fileno() < 0:
                     return True
         return False

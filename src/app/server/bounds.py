@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from app.server.connection import IN_FLIGHT, SENDING
+from app.server.connection import IN_FLIGHT, RECEIVING, SENDING
 
 if TYPE_CHECKING:
     import logging
@@ -24,10 +24,10 @@ class Bounds:
     """Drops what takes too long or too much; some of it at each tick."""
 
     def __init__(
-        self, connections: Lifecycle, pool: ThreadPool, ledger: Ledger, log: logging.Logger
+        self, lifecycle: Lifecycle, pool: ThreadPool, ledger: Ledger, log: logging.Logger
     ) -> None:
-        """Watch over `connections`, whose requests `pool` serves."""
-        self.lifecycle = connections
+        """Watch over the connections of `lifecycle`, whose requests `pool` serves."""
+        self.lifecycle = lifecycle
         self.pool = pool
         self.ledger = ledger
         self.log = log
@@ -65,15 +65,15 @@ class Bounds:
         if not self.ledger.full:
             return
         begun = time.monotonic() - MIN_SECONDS
-        connections = self.lifecycle
+        lifecycle = self.lifecycle
         slow = [
             connection
-            for connection in connections.connections.values()
+            for connection in lifecycle.connections.values()
             if connection.state == SENDING
-            or (connection in connections.receiving and connection.since < begun)
+            or (connection.state == RECEIVING and connection.since < begun)
         ]
         for connection in sorted(slow, key=lambda connection: connection.since):
             if self.ledger.held < self.ledger.limit * 3 // 4:
                 break
             self.ledger.count_dropped("memory")
-            connections.drop(connection, reset=True)
+            lifecycle.drop(connection, reset=True)

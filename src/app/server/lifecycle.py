@@ -68,6 +68,7 @@ class Lifecycle:
         self.idle: dict[Connection, None] = {}
         self.receiving: dict[Connection, None] = {}
         self.parked: dict[Connection, None] = {}  # not read from until there is memory again
+        self.min_idle = MIN_IDLE
         self.on_drop: Callable[[], None] = lambda: None
 
     def open(self, accepted: socket.socket, client: Any, server: Any) -> None:  # noqa: ANN401

@@ -71,7 +71,7 @@ class Plan:
     connections: int  # of each worker
     spare: bool  # whether there is room for one worker more, while another is replaced
     limits: Limits
-    given: bool  # by WEB_CONCURRENCY, and not chosen here
+    is_configured: bool  # by WEB_CONCURRENCY, and not chosen here
 
     def __str__(self) -> str:
         """One line for the log."""
@@ -85,7 +85,7 @@ class Plan:
         if limits.tasks is not None:
             found.append(f"{limits.tasks} processes and threads")
         workers = f"{self.workers} {'worker' if self.workers == 1 else 'workers'}"
-        by = " by WEB_CONCURRENCY" if self.given else ""
+        by = " by WEB_CONCURRENCY" if self.is_configured else ""
         return f"{workers} of {self.threads} threads{by}: {', '.join(found)}"
 
     def problems(self) -> Iterator[str]:
@@ -105,8 +105,8 @@ class Plan:
             )
 
 
-def plan(limits: Limits, threads: int, given: int | None = None) -> Plan:
-    """Decide on a number of workers with `threads` threads each; `given` is above all limits.
+def plan(limits: Limits, threads: int, configured: int | None = None) -> Plan:
+    """Decide on a number of workers with `threads` threads each; `configured` is above all limits.
 
     One for each CPU, since more share the same time and cost memory, and as many as fit with one
     more, which is there for a while when a worker is replaced. With less than a CPU and a half
@@ -117,7 +117,8 @@ def plan(limits: Limits, threads: int, given: int | None = None) -> Plan:
         room = min(room, (limits.memory - SHARED_MEMORY) // WORKER_MEMORY)
     if limits.tasks is not None:
         room = min(room, (limits.tasks - SHARED_TASKS) // (threads + WORKER_TASKS))
-    workers = given if given is not None else max(1, min(math.floor(limits.cpus + 0.5), room - 1))
+    chosen = max(1, min(math.floor(limits.cpus + 0.5), room - 1))
+    workers = chosen if configured is None else configured
     most = workers + (workers < room)
     buffer, connections = MAX_BUFFER, MAX_CONNECTIONS
     if limits.memory is not None:
@@ -132,7 +133,7 @@ def plan(limits: Limits, threads: int, given: int | None = None) -> Plan:
         connections=connections,
         spare=most > workers,
         limits=limits,
-        given=given is not None,
+        is_configured=configured is not None,
     )
 
 

@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from app.server import lifecycle, state
+from app.server import state
 from app.server.connection import IN_FLIGHT, SENDING
 
 if TYPE_CHECKING:
@@ -28,18 +28,19 @@ class Shutdown:
     def __init__(
         self,
         slot: int,
+        arbiter_pid: int,
         graceful_timeout: float,
         acceptor: Acceptor,
-        connections: Lifecycle,
+        lifecycle: Lifecycle,
         log: logging.Logger,
     ) -> None:
-        """Prepare the end of the worker in `slot`; its parent is the arbiter."""
+        """Prepare the end of the worker in `slot`, or of the service within `graceful_timeout`."""
         self.slot = slot
+        self.arbiter_pid = arbiter_pid
         self.graceful_timeout = graceful_timeout
         self.acceptor = acceptor
-        self.lifecycle = connections
+        self.lifecycle = lifecycle
         self.log = log
-        self.arbiter_pid = os.getppid()
         self.requested = False
         # Seconds of the monotonic clock; 0 before it begins.
         self.began = 0.0  # for this worker
@@ -112,7 +113,7 @@ class Shutdown:
         A client may be sending its next request just now, and a close would lose it: each has a
         while to do so, and gets its response with `Connection: close`.
         """
-        since, patience = self.service_began, lifecycle.MIN_IDLE
+        since, patience = self.service_began, self.lifecycle.min_idle
         if not since:
             since, patience = self.began, self.graceful_timeout / 2
         for connection in list(self.lifecycle.idle):

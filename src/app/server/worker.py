@@ -99,7 +99,7 @@ class Worker(ThreadWorker):
         self.acceptor = Acceptor(self.slot, limit, poller, self.lifecycle, self.ledger)
         self.bounds = Bounds(self.lifecycle, self.pool, self.ledger, log)
         timeout = self.settings.graceful_timeout
-        self.shutdown = Shutdown(self.slot, timeout, self.acceptor, self.lifecycle, log)
+        self.shutdown = Shutdown(self.slot, self.ppid, timeout, self.acceptor, self.lifecycle, log)
         self.loop = Loop(
             poller=poller,
             lifecycle=self.lifecycle,
@@ -158,7 +158,7 @@ class Worker(ThreadWorker):
             and not self.shutdown.due
             and not state.has_flag(self.slot, state.WANTS_SUCCESSOR)
         ):
-            self.log.info("%d requests answered: to be replaced", self.nr)
+            self.log.info("%d requests served: to be replaced", self.nr)
             state.set_flag(self.slot, state.WANTS_SUCCESSOR)
             os.kill(self.ppid, signal.SIGWINCH)
 
