@@ -98,6 +98,36 @@ def test_a_line_too_long_for_the_pipe_is_completed_before_the_next(
     assert received.removeprefix(long) in (b"", LINE, LINE * 2)
 
 
+def test_lines_of_many_threads_are_whole_and_in_their_order(
+    output: LogOutput, ends: tuple[int, int]
+) -> None:
+    reader, _ = ends
+    texts = [b"a" * 5000, b"b" * 300, b"c" * 4095, b"d" * 10]
+
+    def talk(text: bytes) -> None:
+        for number in range(100):
+            output.write(b"%d %s\n" % (number, text))
+
+    threads = [threading.Thread(target=talk, args=(text,)) for text in texts]
+    for thread in threads:
+        thread.start()
+    received = b""
+    while any(thread.is_alive() for thread in threads):
+        received += read(reader)
+    for thread in threads:
+        thread.join()
+    for _ in range(100):
+        output.flush()
+        received += read(reader)
+    lines = received.splitlines()
+    for text in texts:
+        assert [line for line in lines if text[:1] in line] == [
+            b"%d %s" % (number, text) for number in range(100)
+        ]
+    assert len(lines) == 400
+    assert output.flush() == 0
+
+
 def test_a_line_is_written_whole_or_not_at_all(output: LogOutput) -> None:
     """Another process may have left less room than it needs."""
     reader, writer = os.pipe()

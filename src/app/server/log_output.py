@@ -30,6 +30,7 @@ log = logging.getLogger("app.server")
 # requests/s. A memory limit of 96 MiB has room for that in each process.
 MAX_KEPT = 2**20
 LINE_OVERHEAD = 64  # bytes of memory for each, besides its own
+MAX_TURNS = 64  # lines that a thread writes for others before it goes on with its own work
 EXIT_SECONDS = 0.3  # how long a process that ends waits for the reader
 
 
@@ -46,8 +47,11 @@ class LogOutput:
 
     def forget(self) -> None:
         """Begin anew, in a process just forked: what is kept is its parent's to write."""
-        # Not a plain lock: a signal's handler may log while its thread holds it.
-        self._lock = threading.RLock()
+        # Held while a line is written, and never waited for: writing lets go of the interpreter,
+        # and each thread would wait until this one has it again.
+        self._writing = threading.Lock()
+        # Held for a moment. Re-entrant, for a signal's handler may log while its thread has it.
+        self._counting = threading.RLock()
         self._kept: collections.deque[bytes] = collections.deque()
         self._kept_bytes = 0
         self._dropped = 0  # lines, since flush() last returned their number
@@ -71,24 +75,23 @@ class LogOutput:
 
     def write(self, line: bytes) -> None:
         """Write a line, now or later, or drop it; from any thread."""
-        with self._lock:
-            if self._kept:
-                self._send_kept()
-            written = 0 if self._kept else self._send(line)
-            if written == len(line):
-                return
-            # The rest of a line that has begun is kept in any case, before all others.
-            if not written and self._kept_bytes + len(line) + LINE_OVERHEAD > MAX_KEPT:
-                self._dropped += 1
-                return
-            self._kept.append(line[written:])
-            self._kept_bytes += len(line) - written + LINE_OVERHEAD
+        if not self._kept and self._writing.acquire(blocking=False):  # nearly always
+            try:
+                written = self._send(line)
+                if written < len(line):
+                    self._keep_first(line[written:])
+                    return
+            finally:
+                self._writing.release()
+        else:
+            self._keep(line)
+        if self._kept:  # by this thread, or by another while this one wrote
+            self._send_kept()
 
     def flush(self) -> int:
         """Write what is kept, as far as it goes; the lines dropped since the last call."""
-        with self._lock:
-            if self._kept:
-                self._send_kept()
+        self._send_kept()
+        with self._counting:
             dropped, self._dropped = self._dropped, 0
             self._unreported += dropped
             if self._kept or not self._unreported:
@@ -114,21 +117,43 @@ class LogOutput:
         except BlockingIOError:
             pass
         except OSError:
-            self._dropped += 1
+            with self._counting:
+                self._dropped += 1
             return len(line)
         return written
 
     def _send_kept(self) -> None:
-        """Write what is kept, as far as it goes."""
-        while self._kept:
-            line = self._kept[0]
-            written = self._send(line)
-            if written < len(line):
-                self._kept[0] = line[written:]
-                self._kept_bytes -= written
+        """Write what is kept, as far as it goes; nothing if another thread is writing."""
+        for _ in range(MAX_TURNS):
+            if not self._kept or not self._writing.acquire(blocking=False):
                 return
-            self._kept.popleft()
-            self._kept_bytes -= len(line) + LINE_OVERHEAD
+            try:
+                if not self._kept:  # another thread was quicker
+                    return
+                line = self._kept.popleft()
+                written = self._send(line)
+                with self._counting:
+                    self._kept_bytes -= len(line) + LINE_OVERHEAD
+                if written < len(line):
+                    self._keep_first(line[written:])
+                    return
+            finally:
+                self._writing.release()
+
+    def _keep(self, line: bytes) -> None:
+        """Keep a line behind the others, if there is room."""
+        with self._counting:
+            if self._kept_bytes + len(line) + LINE_OVERHEAD > MAX_KEPT:
+                self._dropped += 1
+            else:
+                self._kept.append(line)
+                self._kept_bytes += len(line) + LINE_OVERHEAD
+
+    def _keep_first(self, line: bytes) -> None:
+        """Keep a line, or what is left of it, before all others; there is always room for one."""
+        with self._counting:
+            self._kept.appendleft(line)
+            self._kept_bytes += len(line) + LINE_OVERHEAD
 
 
 # That of this process.
