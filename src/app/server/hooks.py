@@ -92,7 +92,7 @@ def pre_fork(server: Arbiter, worker: SlotWorker) -> None:
 
 
 def post_fork(server: Arbiter, worker: SlotWorker) -> None:
-    """Count in the slot's files from now on; gunicorn's hook worker_exit will ask for `server`."""
+    """Count in the slot's files from now on; the hook worker_exit is going to need `server`."""
     from app import metrics
 
     worker.arbiter = server
