@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from flask import json, request
@@ -51,7 +52,7 @@ def problem(error: HTTPException) -> Response:
         # What went wrong is in the log, with its trace, under the request's id.
         error = InternalServerError("The service failed to answer this request.")
     response = error.get_response()
-    if error.code is None or error.code < 400:  # a redirect
+    if error.code is None or error.code < HTTPStatus.BAD_REQUEST:  # a redirect
         return response
     request_id = request.environ.get("app.request_id", "")
     told = document(error.code, error.name, error.description or error.name, request_id)

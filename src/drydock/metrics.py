@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"  # the variable by which prometheus_client is told
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
-_slot = "main"
+_slots = ["main"]  # the one that this process counts in
 
 
 def _current_slot() -> str:
-    return _slot
+    return _slots[0]
 
 
 if DIRECTORY in os.environ:
@@ -50,6 +50,7 @@ dropped = Counter(
     "Connections that the server gave up: for which bound.",
     ("reason",),
 )
+log_lines_dropped = Counter("log_lines_dropped_total", "Log lines that nobody read in time.")
 build = Gauge(
     "app_build_info",
     "Always 1; its labels say what runs.",
@@ -68,8 +69,7 @@ def count(method: str, route: str | None, status: str, seconds: float) -> None:
 
 def enter_slot(slot: int, threads: int) -> None:
     """Make this process, a new worker with `threads` threads, count in the files of `slot`."""
-    global _slot
-    _slot = str(slot)
+    _slots[0] = str(slot)
     workers.set(1)
     connections_limit.set(threads)
 

@@ -130,14 +130,6 @@ class Settings:
         "The number of worker processes. By default one for each CPU that the container may use, as"
         " far as its memory limit goes.",
     )
-    web_pin_cpu: bool = setting(
-        False,
-        fields.Boolean(),
-        "true or false",
-        "Whether each worker keeps to one core, chosen by chance. Under a quota of one CPU on an"
-        " otherwise idle host that is faster by far; it is slower where two containers meet on a"
-        " core. `--cpuset-cpus` assigns cores and is better.",
-    )
     web_threads: int = whole(
         4,
         1,
@@ -234,18 +226,6 @@ class Settings:
         1,
         3600,
         "The seconds that a stopping service gives to the requests that it has.",
-    )
-    max_line_bytes: int = whole(
-        8190,
-        256,
-        8190,
-        "The size in bytes of a request's line; for a longer one there is a 414.",
-    )
-    max_field_bytes: int = whole(
-        8190,
-        256,
-        8190,
-        "The size in bytes of each of a request's header fields; for a longer one there is a 431.",
     )
     max_fields: int = whole(
         100,

@@ -1,4 +1,12 @@
-"""How gunicorn serves a WSGI application: its settings and what it needs beyond them.
+"""gunicorn, as this service runs it: docs/server.md says how, this list where.
 
-Nothing here imports Flask or a database.
+In the arbiter: `hooks` (settings, slots), `limits` (how many workers), `supervisor` (stop, reload,
+crashes), and `state`, which it shares with its workers.
+
+In a worker: `worker` (gunicorn's side, which puts the parts together), `loop` and `poller` (the
+main loop), `acceptor` and `listener` (new connections), `lifecycle` (a connection's states, with
+`connection`, `framing`, `responses` and `probe`), `pool` and `exchange` (the threads), `bounds` and
+`ledger` (deadlines, memory), `shutdown` and `process_exit` (the end).
+
+In both: `logger` and `log_output`. `strict` is what gunicorn's parser lets pass and this does not.
 """

@@ -27,7 +27,7 @@ def configure(service: Service) -> dict[str, Any]:
         SystemExit: with one clear line for each thing that is wrong with the environment.
 
     """
-    hooks.load_settings_by(service.load_settings)
+    hooks.Source.load = service.load_settings
     try:
         settings = hooks.settings()
     except SettingsError as error:
@@ -60,9 +60,10 @@ def configure(service: Service) -> dict[str, Any]:
         # random some more, so that not all are at the same time. 0 turns it off.
         "max_requests": settings.web_max_requests,
         "max_requests_jitter": settings.jitter,
-        # By default the longest that gunicorn takes, and what proxies usually let pass.
-        "limit_request_line": settings.max_line_bytes,
-        "limit_request_field_size": settings.max_field_bytes,
+        # Bytes: the longest that gunicorn takes, and what proxies usually let pass.
+        # GUNICORN_CMD_ARGS (--limit-request-line, --limit-request-field_size) can set others.
+        "limit_request_line": 8190,
+        "limit_request_field_size": 8190,
         "limit_request_fields": settings.max_fields,
         # Seconds; 0 turns it off.
         "keepalive": settings.web_keepalive,

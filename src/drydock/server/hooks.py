@@ -8,6 +8,7 @@ import shutil
 from typing import TYPE_CHECKING, cast
 
 from drydock.server import limits, state, supervisor
+from drydock.server.log_output import output
 from drydock.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -15,12 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gunicorn.arbiter import Arbiter
-    from gunicorn.workers.base import Worker
 
-    class SlotWorker(Worker):
-        """A worker with the attribute that pre_fork gives it."""
-
-        slot: int
+    from drydock.server.supervisor import SlotWorker
 
 
 # Bytes for each process that counts: it has four files, of 64 KiB each at first, which grow with
@@ -28,13 +25,10 @@ if TYPE_CHECKING:
 METRICS_ROOM = 512 * 1024
 
 
-_load: Callable[[], Settings] = Settings.load
+class Source:
+    """Where the settings come from: the service says so (drydock.server.config)."""
 
-
-def load_settings_by(load: Callable[[], Settings]) -> None:
-    """Read the settings by `load`, the service's own way, when they are first asked for."""
-    global _load
-    _load = load
+    load: Callable[[], Settings] = Settings.load
 
 
 @functools.cache
@@ -48,7 +42,7 @@ def settings() -> Settings:
         SettingsError: with one line for each variable that is not acceptable.
 
     """
-    return _load()
+    return Source.load()
 
 
 @functools.cache
@@ -82,32 +76,39 @@ def use_metrics_directory(path: Path, workers: int) -> None:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(path)
 
 
+def flush_log() -> None:
+    """Write log lines that were kept, and count those that were dropped; once in a while."""
+    if dropped := output.flush():
+        from drydock import metrics
+
+        metrics.log_lines_dropped.inc(dropped)
+
+
 def when_ready(server: Arbiter) -> None:
     """Take over the arbiter's signals, and freeze what the workers are about to share."""
     arbiter = cast("supervisor.Arbiter", server)
-    supervisor.take_over(arbiter, settings().drain_seconds, spare=plan().spare)
+    drain_seconds, spare = settings().drain_seconds, plan().spare
+    supervisor.take_over(arbiter, drain_seconds, spare=spare, on_tick=flush_log)
 
 
 def pre_fork(server: Arbiter, worker: SlotWorker) -> None:
     """Give the new worker the lowest slot that no living one has."""
-    taken = {getattr(other, "slot", None) for other in server.WORKERS.values()}
-    worker.slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
-    state.clear(worker.slot)
+    used = {getattr(other, "slot", None) for other in server.WORKERS.values()}
+    worker.slot = next(slot for slot in range(len(used) + 1) if slot not in used)
+    state.clear_slot(worker.slot)
 
 
-def post_fork(_server: Arbiter, worker: SlotWorker) -> None:
-    """Count in the slot's files from now on, and keep to a core if that is asked for."""
+def post_fork(server: Arbiter, worker: SlotWorker) -> None:
+    """Count in the slot's files from now on; the hook worker_exit is going to need `server`."""
     from drydock import metrics
 
-    if settings().web_pin_cpu:
-        limits.pin(worker.slot)
-
+    worker.arbiter = server
     metrics.enter_slot(worker.slot, worker.cfg.threads)
 
 
-def child_exit(_server: Arbiter, worker: SlotWorker) -> None:
+def child_exit(server: Arbiter, worker: SlotWorker) -> None:
     """Forget what the worker that has ended had under way."""
     from drydock import metrics
 
     metrics.leave_slot(worker.slot)
-    supervisor.note_end(worker)
+    supervisor.note_end(cast("supervisor.Arbiter", server), worker)

@@ -11,7 +11,6 @@ import dataclasses
 import logging
 import math
 import os
-import random
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -26,24 +25,24 @@ MIB = 2**20
 # 1 MiB, with SQLite: 79 to 87 MiB with 1 worker, 103 to 115 with 2, 122 to 173 with 4, 284 with 8.
 # The kernel killed none at 96, 140, 192 and 428 MiB, but with one worker many at 80, and with two
 # one at 112.
-SHARED = 44 * MIB  # the master, and what its workers share with it
-EACH = 48 * MIB  # of a worker
+SHARED_MEMORY = 44 * MIB  # the master, and what its workers share with it
+WORKER_MEMORY = 48 * MIB  # of a worker
 
 # What the pids limit counts: of a worker its main thread and the readiness probe's, besides those
 # that serve; the master, and two commands of `docker exec` or health checks at once: starting one
 # took three.
-TASKS_SHARED = 8
-TASKS_EACH = 2
+SHARED_TASKS = 8
+WORKER_TASKS = 2
 
-# The most that a worker keeps of requests and answers, unless WEB_BUFFER_BYTES says otherwise; and
-# the least. At 96 MiB of memory 8 MiB had a process killed in each of two tries, 4 in none.
-BUFFER, SMALLEST_BUFFER = 16 * MIB, MIB
+# The most that a worker keeps of requests and responses, unless WEB_BUFFER_BYTES says otherwise;
+# and the least. At 96 MiB of memory 8 MiB had a process killed in each of two tries, 4 in none.
+MAX_BUFFER, MIN_BUFFER = 16 * MIB, MIB
 
 # The same of connections, unless WEB_CONNECTIONS says otherwise, and the bytes for one that waits:
 # 10,000 of them took some 20 MB.
-CONNECTIONS, FEWEST_CONNECTIONS, EACH_CONNECTION = 10_000, 512, 2048
+MAX_CONNECTIONS, MIN_CONNECTIONS, CONNECTION_BYTES = 10_000, 512, 2048
 
-MOST = 64  # workers, as WEB_CONCURRENCY allows by hand
+MAX_WORKERS = 64  # workers, as WEB_CONCURRENCY allows by hand
 UNLIMITED = 2**60  # bytes; version 1 says "none" by a page's multiple near 2**63
 
 
@@ -72,7 +71,7 @@ class Plan:
     connections: int  # of each worker
     spare: bool  # whether there is room for one worker more, while another is replaced
     limits: Limits
-    given: bool  # by WEB_CONCURRENCY, and not chosen here
+    is_configured: bool  # by WEB_CONCURRENCY, and not chosen here
 
     def __str__(self) -> str:
         """One line for the log."""
@@ -86,13 +85,13 @@ class Plan:
         if limits.tasks is not None:
             found.append(f"{limits.tasks} processes and threads")
         workers = f"{self.workers} {'worker' if self.workers == 1 else 'workers'}"
-        by = " by WEB_CONCURRENCY" if self.given else ""
+        by = " by WEB_CONCURRENCY" if self.is_configured else ""
         return f"{workers} of {self.threads} threads{by}: {', '.join(found)}"
 
     def problems(self) -> Iterator[str]:
         """One line for each limit that is too low for the plan."""
-        memory = SHARED + self.workers * EACH
-        tasks = TASKS_SHARED + self.workers * (self.threads + TASKS_EACH)
+        memory = SHARED_MEMORY + self.workers * WORKER_MEMORY
+        tasks = SHARED_TASKS + self.workers * (self.threads + WORKER_TASKS)
         limits = self.limits
         if limits.memory is not None and limits.memory < memory:
             yield (
@@ -106,26 +105,27 @@ class Plan:
             )
 
 
-def plan(limits: Limits, threads: int, given: int | None = None) -> Plan:
-    """Decide on a number of workers with `threads` threads each; `given` is above all limits.
+def plan(limits: Limits, threads: int, configured: int | None = None) -> Plan:
+    """Decide on a number of workers with `threads` threads each; `configured` is above all limits.
 
     One for each CPU, since more share the same time and cost memory, and as many as fit with one
     more, which is there for a while when a worker is replaced. With less than a CPU and a half
     there is one: two that are throttled in turns serve less than one.
     """
-    room = MOST + 1
+    room = MAX_WORKERS + 1
     if limits.memory is not None:
-        room = min(room, (limits.memory - SHARED) // EACH)
+        room = min(room, (limits.memory - SHARED_MEMORY) // WORKER_MEMORY)
     if limits.tasks is not None:
-        room = min(room, (limits.tasks - TASKS_SHARED) // (threads + TASKS_EACH))
-    workers = given if given is not None else max(1, min(math.floor(limits.cpus + 0.5), room - 1))
+        room = min(room, (limits.tasks - SHARED_TASKS) // (threads + WORKER_TASKS))
+    chosen = max(1, min(math.floor(limits.cpus + 0.5), room - 1))
+    workers = chosen if configured is None else configured
     most = workers + (workers < room)
-    buffer, connections = BUFFER, CONNECTIONS
+    buffer, connections = MAX_BUFFER, MAX_CONNECTIONS
     if limits.memory is not None:
         # Half of what is left, for the service has its own use for the other half.
-        spare = max(0, ((limits.memory - SHARED) // most - EACH) // 2)
-        buffer = max(SMALLEST_BUFFER, min(buffer, spare))
-        connections = max(FEWEST_CONNECTIONS, min(connections, spare // EACH_CONNECTION))
+        spare = max(0, ((limits.memory - SHARED_MEMORY) // most - WORKER_MEMORY) // 2)
+        buffer = max(MIN_BUFFER, min(buffer, spare))
+        connections = max(MIN_CONNECTIONS, min(connections, spare // CONNECTION_BYTES))
     return Plan(
         workers=workers,
         threads=threads,
@@ -133,7 +133,7 @@ def plan(limits: Limits, threads: int, given: int | None = None) -> Plan:
         connections=connections,
         spare=most > workers,
         limits=limits,
-        given=given is not None,
+        is_configured=configured is not None,
     )
 
 
@@ -165,9 +165,11 @@ def read(process: Path = Path("/proc/self"), root: Path = Path("/")) -> Limits:
 def _groups(controller: str, process: Path, root: Path) -> Iterator[Path]:
     """The folders of the process's control group and its ancestors, as far as they are mounted.
 
-    A limit of any of them holds. The mounts and not the usual paths are followed: a host has
-    version 1, version 2, or both with each controller in one of them; and a container sees the
-    groups from its own down (a private cgroup namespace), from the host's, or in part.
+    A limit of any of them holds: a parent's shows where the host's groups are seen
+    (`--cgroupns host`), such as a slice that several containers share. The mounts and not the usual
+    paths are followed: a host has version 1, version 2, or both with each controller in one of
+    them; and a container sees the groups from its own down (a private cgroup namespace), from the
+    host's, or in part.
     """
     own = {}
     for line in _lines(process / "cgroup"):
@@ -214,17 +216,3 @@ def report(plan: Plan) -> None:
     log.info("%s", plan)
     for problem in plan.problems():
         log.warning("%s", problem)
-
-
-# By chance: the host's other containers, which can't be seen from here, choose a core as well.
-FIRST_CORE = random.randrange(2**16)  # noqa: S311 (no secret)
-
-
-def pin(slot: int) -> None:
-    """Keep this worker, the one in `slot`, on one core; a container's workers get different ones.
-
-    Threads that move between cores use up a quota on two at once, and then stand still for the
-    rest of each period.
-    """
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cores[(FIRST_CORE + slot) % len(cores)]})

@@ -15,10 +15,10 @@ import struct
 import time
 
 ESTABLISHED = 1
-PATIENCE = 0.05  # seconds; on loopback all of this is a matter of microseconds
+PLUG_TIMEOUT = 0.05  # seconds; on loopback all of this is a matter of microseconds
 
 
-def _info(sock: socket.socket) -> tuple[int, int]:
+def _tcp_info(sock: socket.socket) -> tuple[int, int]:
     """A socket's state, and what waits: bytes to be acknowledged or, of a listener, connections."""
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)  # linux/tcp.h: tcp_info
     return info[0], struct.unpack_from("I", info, 24)[0]
@@ -33,17 +33,17 @@ def plug(listener: socket.socket) -> bool:
     """
     listener.listen(0)
     host, port = listener.getsockname()[:2]
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + PLUG_TIMEOUT
     # Among the errors: that there is no file descriptor for one more socket.
     with contextlib.suppress(OSError), socket.socket(listener.family) as filler:
-        filler.settimeout(PATIENCE)
+        filler.settimeout(PLUG_TIMEOUT)
         filler.connect(("127.0.0.1" if host == "0.0.0.0" else host, port))  # noqa: S104
         # To its client a connection seems complete before it is in the queue. Only one that is
         # there acknowledges data.
         filler.send(b"\0")
-        while _info(filler) != (ESTABLISHED, 0):
+        while _tcp_info(filler) != (ESTABLISHED, 0):
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.001)
-        return _info(listener)[1] == 1
+        return _tcp_info(listener)[1] == 1
     return False

@@ -1,8 +1,9 @@
-"""gunicorn's log lines, and its answer to what is not HTTP."""
+"""gunicorn's log lines, and its response to what is not HTTP."""
 
 from __future__ import annotations
 
 import contextlib
+import http
 import logging
 import time
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,9 @@ import gunicorn.util
 from gunicorn.glogging import Logger
 
 from drydock import logs
-from drydock.server import answers
+from drydock.server import responses
 from drydock.server.hooks import settings
+from drydock.server.log_output import output
 
 if TYPE_CHECKING:
     import datetime
@@ -27,27 +29,28 @@ PROBES = {"/livez", "/readyz"}
 
 
 def write_error(sock: socket.socket, status_int: int, reason: str, mesg: str) -> None:
-    """Refuse what gunicorn could not even parse, in place of its HTML, with a problem document.
+    """Reject what gunicorn could not even parse, in place of its HTML, with a problem document.
 
     `mesg` quotes the client and the limits, which is for the log alone.
     """
-    if status_int == 501:
+    if status_int == http.HTTPStatus.NOT_IMPLEMENTED:
         # A Transfer-Encoding that nobody knows. RFC 9112, 6.1 only suggests this status, and what a
         # client gets wrong must not look like a failure of the service.
-        status_int = 400
+        status_int = http.HTTPStatus.BAD_REQUEST
     client = ""
     with contextlib.suppress(OSError):  # it may be gone
         client = sock.getpeername()[0]
-    answer = answers.refusal(client, status_int, reason, "The request is not valid HTTP.", mesg)
-    gunicorn.util.write_nonblock(sock, answer)
+    detail = "The request is not valid HTTP."
+    response = responses.rejection(client, status_int, reason, detail, mesg)
+    gunicorn.util.write_nonblock(sock, response)
 
 
-# There is no setting for it; a contract test sends what gunicorn refuses.
+# There is no setting for it; a contract test sends what gunicorn rejects.
 gunicorn.util.write_error = write_error
 
 
-def _is_not_told_elsewhere(record: logging.LogRecord) -> bool:
-    """Leave out what `write_error` tells better: with the request's id."""
+def _is_not_logged_elsewhere(record: logging.LogRecord) -> bool:
+    """Leave out what `write_error` logs better: with the request's id."""
     return not str(record.msg).startswith("Invalid request from ip=")
 
 
@@ -62,9 +65,11 @@ class ServerLogger(Logger):
         """Leave the handlers to the root logger."""
         self.cfg = cfg
         self._settings = settings()
+        output.open(1)
+        logs.write = output.write
         logs.configure(self._settings)
         self.error_log = logging.getLogger("gunicorn")
-        self.error_log.addFilter(_is_not_told_elsewhere)
+        self.error_log.addFilter(_is_not_logged_elsewhere)
         self._access_log_enabled = self.error_log.isEnabledFor(logging.INFO)
 
     def access(
@@ -74,13 +79,15 @@ class ServerLogger(Logger):
         environ: MutableMapping[str, Any],
         request_time: datetime.timedelta,
     ) -> None:
-        """Write the line of a request that was answered."""
-        if "PATH_INFO" not in environ:  # gunicorn refused it: `write_error` tells of that
+        """Write the line of a request that was served."""
+        if "PATH_INFO" not in environ:  # gunicorn rejected it: `write_error` has logged that
             return
         status = int(str(resp.status).partition(" ")[0])
         quiet = environ.get("PATH_INFO") in PROBES or "app.metrics" in environ
         if not self._access_log_enabled or (
-            quiet and status < 500 and not self._settings.log_probes
+            quiet
+            and status < http.HTTPStatus.INTERNAL_SERVER_ERROR
+            and not self._settings.log_probes
         ):
             return
         line = logs.access_line(

@@ -10,15 +10,15 @@ import mmap
 
 SERVING, DRAINING, ENDING = range(3)  # the phases of the whole service
 
-# What a worker says of itself, as bits: it has answered a request, it wants a successor, it accepts
-# connections, it has been told to end, it leaves the next connection to others for a moment.
-ANSWERED, REPLACE, LISTENING, LEAVING, YIELDING = 1, 2, 4, 8, 16
+# A worker's flags, as bits: it has responded to a request, it wants a successor, it accepts
+# connections, it has been told to stop, it leaves the next connection to others for a moment.
+RESPONDED, WANTS_SUCCESSOR, ACCEPTING, STOPPING, YIELDING = 1, 2, 4, 8, 16
 
 _PHASE, _LAST, _SLOTS = 0, 1, 2  # where on the page: a cell each, then one for each worker's slot
 SLOTS = 254  # twice the most workers that there may be: each can be about to be replaced
 
-FULL = 0xFFFF  # as many connections as can be told; also said by a worker that takes no more
-SLACK = 3  # how many more than a worker that yields another one takes before it yields as well
+FULL = 0xFFFF  # the most connections that a cell can hold; also of a worker that accepts no more
+YIELD_SLACK = 3  # how many more than a yielding worker another accepts before it yields as well
 
 _page = mmap.mmap(-1, mmap.PAGESIZE)
 _connections = memoryview(_page)[512 : 512 + 2 * SLOTS].cast("H")  # of each worker, by slot
@@ -29,60 +29,60 @@ def phase() -> int:
     return _page[_PHASE]
 
 
-def drain() -> None:
+def begin_drain() -> None:
     """Let all workers know that the service is about to end."""
     _page[_PHASE] = DRAINING
 
 
-def end(last: int) -> None:
-    """Let all workers know that they shall end; the one in slot `last` accepts what waits."""
-    _page[_LAST] = last
+def begin_end(last_to_accept: int) -> None:
+    """Let all workers know that they shall end; one, by its slot, accepts what still waits."""
+    _page[_LAST] = last_to_accept
     _page[_PHASE] = ENDING
 
 
-def last() -> int:
+def last_to_accept() -> int:
     """The slot of the worker that stops accepting last."""
     return _page[_LAST]
 
 
-def clear(slot: int) -> None:
-    """Forget what the worker in `slot` has said: it has ended, or is about to begin."""
+def clear_slot(slot: int) -> None:
+    """Reset the flags and the count of `slot`: its worker has ended, or is about to begin."""
     _page[_SLOTS + slot] = _connections[slot] = 0
 
 
-def note(slot: int, bit: int) -> None:
-    """Let the worker in `slot` say something of itself; while it lives only it writes there."""
-    _page[_SLOTS + slot] |= bit
+def set_flag(slot: int, flag: int) -> None:
+    """Set a flag of the worker in `slot`; while it lives only it writes there."""
+    _page[_SLOTS + slot] |= flag
 
 
-def withdraw(slot: int, bit: int) -> None:
-    """Let the worker in `slot` no longer say so."""
-    _page[_SLOTS + slot] &= ~bit
+def clear_flag(slot: int, flag: int) -> None:
+    """Clear a flag of the worker in `slot`."""
+    _page[_SLOTS + slot] &= ~flag
 
 
-def says(slot: int, bit: int) -> bool:
-    """Whether the worker in `slot` says so."""
-    return bool(_page[_SLOTS + slot] & bit)
+def has_flag(slot: int, flag: int) -> bool:
+    """Whether the worker in `slot` has set the flag."""
+    return bool(_page[_SLOTS + slot] & flag)
 
 
-def others_say(slot: int, bit: int) -> bool:
-    """Whether any worker other than the one in `slot` says so."""
-    return any(says(other, bit) for other in range(SLOTS) if other != slot)
+def another_has_flag(slot: int, flag: int) -> bool:
+    """Whether any worker other than the one in `slot` has set the flag."""
+    return any(has_flag(other, flag) for other in range(SLOTS) if other != slot)
 
 
-def count(slot: int, connections: int) -> None:
-    """Let the worker in `slot` say how many connections it has."""
+def set_connections(slot: int, connections: int) -> None:
+    """Let the others know how many connections the worker in `slot` has."""
     _connections[slot] = min(connections, FULL)
 
 
-def someone_has_fewer(slot: int) -> bool:
+def another_has_fewer_connections(slot: int) -> bool:
     """Whether another worker, with fewer connections than the one in `slot`, is about to accept.
 
     Fewer by more than an eighth: where connections come and go it is not worth a wait.
     """
     own = _connections[slot] - _connections[slot] // 8
     return any(
-        said & LISTENING and _connections[other] + (SLACK if said & YIELDING else 0) < own
-        for other, said in enumerate(_page[_SLOTS : _SLOTS + SLOTS])
-        if said
+        flags & ACCEPTING and _connections[other] + (YIELD_SLACK if flags & YIELDING else 0) < own
+        for other, flags in enumerate(_page[_SLOTS : _SLOTS + SLOTS])
+        if flags
     )

@@ -1,19 +1,17 @@
-"""What RFC 9112 asks of a request and gunicorn lets pass: refused here, before it is served.
+"""What RFC 9112 asks of a request and gunicorn lets pass: rejected here, before it is served.
 
 What two servers in a row read differently can be used to smuggle a request past the first one, so
-nothing is guessed or mended. docs/malformed.md shows what is answered to what.
+nothing is guessed or mended. docs/malformed.md shows the response to each.
 """
 
 from __future__ import annotations
 
-import functools
 import io
 import logging
 import re
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.http.errors import InvalidHeader, InvalidRequestLine, NoMoreData, ParseException
-from gunicorn.http.parser import Parser
 
 from drydock.server.hooks import settings
 
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from gunicorn.workers.base import Worker
 
     Request = Any  # gunicorn.http.message.Request; the stubs know it only before it is parsed
+    Parser = Any  # gunicorn.http.parser.Parser; they do not know that finish_body() returns a bool
 
 log = logging.getLogger("app.server.strict")
 
@@ -30,13 +29,14 @@ ABSOLUTE = re.compile(r"(?i:https?)://([^/?#:][^/?#]*)([/?][^#]*)?")
 
 # Nobody reads what comes with these, so nobody would notice that it is broken.
 WITHOUT_CONTENT = {"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"}
+CONTENT_FIELDS = {"CONTENT-LENGTH", "TRANSFER-ENCODING"}  # that announce content
 
 
-def pre_request(_worker: Worker, req: Request) -> None:
+def pre_request(_worker: Worker | None, req: Request) -> None:
     """Check a request whose head gunicorn has parsed; one of its hooks.
 
     Raises:
-        ParseException: if it is not valid; gunicorn answers it with 400 and closes.
+        ParseException: if it is not valid; gunicorn responds with 400 and closes.
         NoMoreData: if it was cut off; gunicorn closes.
 
     """
@@ -58,18 +58,23 @@ def pre_request(_worker: Worker, req: Request) -> None:
                 raise InvalidHeader(name, req=req)
         elif name == "EXPECT":
             expects = req.version > (1, 0)
-    if (host is None and req.version > (1, 0)) or (host and not HOST.fullmatch(host)):
-        raise InvalidHeader("HOST", req=req)
+    _check_host(req, host)
     _check_target(req)
-    # It would be answered as whatever it says it is.
+    # The response would have whatever version the request says.
     req.version = min(req.version, (1, 1))
     # Who expects a 100 has not sent the content yet.
     if (length or chunked) and req.method in WITHOUT_CONTENT and not expects:
         _read_content(req, length)
 
 
+def _check_host(req: Request, host: str | None) -> None:
+    """Reject a Host field that is missing, since HTTP/1.1, or is not a host."""
+    if (host is None and req.version > (1, 0)) or (host and not HOST.fullmatch(host)):
+        raise InvalidHeader("HOST", req=req)
+
+
 def _check_target(req: Request) -> None:
-    """Refuse a target with a fragment, or one that is neither a path nor an address of HTTP."""
+    """Reject a target with a fragment, or one that is neither a path nor an address of HTTP."""
     if req.uri.startswith("/"):
         if "#" in req.uri:
             raise InvalidRequestLine(req.uri)
@@ -84,7 +89,7 @@ def _check_target(req: Request) -> None:
 
 
 def _read_content(req: Request, length: int | None) -> None:
-    """Read the content now, so that what is wrong with it shows before there is an answer."""
+    """Read the content now, so that what is wrong with it shows before there is a response."""
     limit = settings().max_body_bytes
     if length is not None and length > limit:
         req.force_close()  # it stays unread, so that is where the connection has to end
@@ -97,22 +102,14 @@ def _read_content(req: Request, length: int | None) -> None:
     req.body = io.BytesIO(content)
 
 
-_finish_body = Parser.finish_body
-
-
-@functools.wraps(_finish_body)
-def finish_body(parser: Parser, *arguments: Any, **options: Any) -> bool:  # noqa: ANN401
+def skip_body(parser: Parser) -> bool:
     """Skip what the application left unread; false where the connection has to end.
 
-    gunicorn lets a broken chunk's exception pass here, and answers a second time: with the 400
-    that whoever is in front of it takes for the answer to its next request.
+    gunicorn lets a broken chunk's exception pass here, and responds a second time: with the 400
+    that whoever is in front of it takes for the response to its next request.
     """
     try:
-        return bool(_finish_body(parser, *arguments, **options))
+        return bool(parser.finish_body())
     except ParseException as error:
         log.warning("closed the connection of %s: %s", parser.source_addr, error)
         return False
-
-
-# There is no setting for it; a contract test sends such chunks to what does not read them.
-Parser.finish_body = finish_body  # type: ignore[assignment, method-assign]

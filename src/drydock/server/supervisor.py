@@ -21,11 +21,19 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Callable
 
-    from drydock.server.hooks import SlotWorker
+    import gunicorn.arbiter
+    from gunicorn.workers.base import Worker
+
+    class SlotWorker(Worker):
+        """A worker with the attributes that gunicorn's hooks give it (drydock.server.hooks)."""
+
+        slot: int
+        arbiter: gunicorn.arbiter.Arbiter
 
     class Arbiter:
         """The parts of gunicorn's that are used here; its types do not know all of them."""
 
+        supervisor: Supervisor  # set by take_over()
         WORKERS: dict[int, SlotWorker]
         log: logging.Logger
         num_workers: int
@@ -43,39 +51,43 @@ if TYPE_CHECKING:
         timeout: float
 
 
-# So many workers that died in a row, none of which had answered anything, not even a probe, within
-# so many seconds: starting more of them is no service.
-CRASHES = 5
-CRASHES_WITHIN = 300.0
+# So many workers that died in a row, none of which had responded to anything, not even a probe,
+# within so many seconds: starting more of them is no service.
+MAX_CRASHES = 5
+CRASH_SECONDS = 300.0
 
 # The arbiter looks after its workers once a second. If it is so many seconds late, all have stood
 # still: paused (`docker pause`), or for want of a processor.
 LATE = 0.5
 
-_supervisor: Supervisor | None = None
-
 
 class Supervisor:
     """Stop, reload, recycling and the end of a crash loop, for one arbiter."""
 
-    def __init__(self, arbiter: Arbiter, drain_seconds: int, *, spare: bool) -> None:
-        """Take over the arbiter's signals; `spare` is whether there is room for one more worker."""
+    def __init__(
+        self, arbiter: Arbiter, drain_seconds: int, *, spare: bool, on_tick: Callable[[], None]
+    ) -> None:
+        """Take over the arbiter's signals.
+
+        `spare`: whether there is room for one more worker; `on_tick` is called once a second.
+        """
         self.arbiter = arbiter
         self.drain_seconds = drain_seconds
         self.spare = spare
+        self.on_tick = on_tick
         self.outdated: set[SlotWorker] = set()  # workers that are to be replaced
-        self.crashes: collections.deque[float] = collections.deque(maxlen=CRASHES)
-        self.looked = self.resumed = time.monotonic()
+        self.crashes: collections.deque[float] = collections.deque(maxlen=MAX_CRASHES)
+        self.checked_at = self.resumed_at = time.monotonic()
         self._quit, self._spawn = arbiter.handle_quit, arbiter.spawn_worker
-        self._end_hung = arbiter.murder_workers
+        self._kill_hung = arbiter.murder_workers
         arbiter.spawn_worker = self.spawn
-        arbiter.murder_workers = self.end_hung
+        arbiter.murder_workers = self.kill_hung
         arbiter.handle_term = arbiter.handle_int = self.drain
         arbiter.handle_quit = self.quit
         arbiter.handle_alrm = self.end
         arbiter.handle_hup = self.reload
         arbiter.handle_winch = self.replace
-        arbiter.handle_usr2 = self.refuse
+        arbiter.handle_usr2 = self.ignore_upgrade
 
     def drain(self) -> None:
         """Go on serving for a while, but say everywhere that this is the end (SIGTERM, SIGINT)."""
@@ -83,7 +95,7 @@ class Supervisor:
             self.end_at_once(signal.SIGTERM, None)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.end_at_once)
-        state.drain()
+        state.begin_drain()
         if not self.drain_seconds:
             self.end()
         self.arbiter.log.info("draining for %d s", self.drain_seconds)
@@ -93,10 +105,10 @@ class Supervisor:
 
     def quit(self) -> None:
         """End without waiting for requests (SIGQUIT): workers that die now are no crash loop."""
-        state.end(0)
+        state.begin_end(0)
         self._quit()
 
-    def refuse(self) -> None:
+    def ignore_upgrade(self) -> None:
         """Start no second arbiter (SIGUSR2): its settings would wipe the metrics of this one."""
         self.arbiter.log.warning("SIGUSR2 is ignored: start a new container instead")
 
@@ -110,7 +122,7 @@ class Supervisor:
         """
         # The youngest has just started, if anything is wrong with the others.
         youngest = max(self.arbiter.WORKERS.values(), key=lambda worker: worker.age, default=None)
-        state.end(youngest.slot if youngest else 0)
+        state.begin_end(youngest.slot if youngest else 0)
         raise StopIteration
 
     def end_at_once(self, number: int, _frame: object) -> None:
@@ -134,17 +146,18 @@ class Supervisor:
             self.arbiter.log.error("no worker could be started: %s", error)
             return 0
 
-    def end_hung(self) -> None:
+    def kill_hung(self) -> None:
         """Kill workers whose main loops hang; not for the time in which this process hung as well.
 
         After a pause all heartbeats are old, and gunicorn killed the workers with their requests.
         """
+        self.on_tick()
         now = time.monotonic()
-        if now - self.looked > 1 + LATE:
-            self.resumed = now
-        self.looked = now
-        if now - self.resumed > self.arbiter.timeout:
-            self._end_hung()
+        if now - self.checked_at > 1 + LATE:
+            self.resumed_at = now
+        self.checked_at = now
+        if now - self.resumed_at > self.arbiter.timeout:
+            self._kill_hung()
 
     def reload(self) -> None:
         """Replace all workers, one after the other (SIGHUP).
@@ -155,16 +168,16 @@ class Supervisor:
         """
         if not self.outdated:
             self.outdated.update(self.arbiter.WORKERS.values())
-        self.step()
+        self.replace_next()
 
     def replace(self) -> None:
-        """Replace each worker that asks for it (SIGWINCH, sent by the worker)."""
+        """Replace each worker that wants a successor (SIGWINCH, sent by the worker)."""
         for worker in self.arbiter.WORKERS.values():
-            if state.says(worker.slot, state.REPLACE):
+            if state.has_flag(worker.slot, state.WANTS_SUCCESSOR):
                 self.outdated.add(worker)
-        self.step()
+        self.replace_next()
 
-    def step(self) -> None:
+    def replace_next(self) -> None:
         """Replace the next worker, unless one is being replaced.
 
         It goes on serving until its successor is there, so that this costs no capacity; but where
@@ -182,47 +195,60 @@ class Supervisor:
                 worker.age = 0  # older than all others: the next that the arbiter ends
                 return
 
-    def fill(self) -> None:
+    def spawn_missing(self) -> None:
         """Start what is missing; the arbiter counts those as well that are on their way out."""
         serving = sum(worker.age > 0 for worker in self.arbiter.WORKERS.values())
         for _ in range(self.arbiter.num_workers - serving):
             self.arbiter.spawn_worker()
 
     def note_end(self, worker: SlotWorker) -> None:
-        """Count workers that die without having answered anything.
+        """Count workers that die before their first response.
 
         Raises:
             HaltServer: if that is all they do; it ends the arbiter with its status and reason.
 
         """
-        answered = state.says(worker.slot, state.ANSWERED)
-        left = state.says(worker.slot, state.LEAVING)
-        state.clear(worker.slot)
-        if answered:
+        responded = state.has_flag(worker.slot, state.RESPONDED)
+        stopping = state.has_flag(worker.slot, state.STOPPING)
+        state.clear_slot(worker.slot)
+        if responded:
             self.crashes.clear()
-        elif state.phase() == state.SERVING and not left:
+        elif state.phase() == state.SERVING and not stopping:
             now = time.monotonic()
             self.crashes.append(now)
-            if len(self.crashes) == CRASHES and now - self.crashes[0] < CRASHES_WITHIN:
-                state.end(0)
-                raise HaltServer(f"{CRASHES} workers in a row died before their first answer", 1)
+            if len(self.crashes) == MAX_CRASHES and now - self.crashes[0] < CRASH_SECONDS:
+                state.begin_end(0)
+                raise HaltServer(
+                    f"{MAX_CRASHES} workers in a row died before their first answer", 1
+                )
         self.outdated.discard(worker)
         if state.phase() != state.ENDING:
-            self.fill()
-            self.step()
+            self.spawn_missing()
+            self.replace_next()
 
 
-def take_over(arbiter: Arbiter, drain_seconds: int, *, spare: bool = True) -> None:
-    """Supervise the arbiter, which is about to start its first workers."""
-    global _supervisor
-    _supervisor = Supervisor(arbiter, drain_seconds, spare=spare)
+def take_over(
+    arbiter: Arbiter,
+    drain_seconds: int,
+    *,
+    spare: bool = True,
+    on_tick: Callable[[], None] = lambda: None,
+) -> None:
+    """Supervise the arbiter, which is about to start its first workers; see Supervisor."""
+    arbiter.supervisor = Supervisor(arbiter, drain_seconds, spare=spare, on_tick=on_tick)
     # What exists now is never looked at by the garbage collector again, nor written to by it: the
     # workers go on sharing that memory.
     gc.collect()
     gc.freeze()
 
 
-def note_end(worker: SlotWorker) -> None:
-    """Tell the supervisor that a worker has ended."""
-    if _supervisor is not None:
-        _supervisor.note_end(worker)
+def note_end(arbiter: Arbiter, worker: SlotWorker) -> None:
+    """Tell the arbiter's supervisor, if it has one yet, that a worker has ended.
+
+    Raises:
+        HaltServer: if too many have crashed in a row.
+
+    """
+    supervisor = getattr(arbiter, "supervisor", None)
+    if supervisor is not None:
+        supervisor.note_end(worker)

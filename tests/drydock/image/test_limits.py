@@ -139,16 +139,3 @@ def test_replacing_a_worker_fits_into_the_memory_as_well(run: Run, memory: int) 
     assert {200, 201, 422} <= set(statuses) <= {200, 201, 422, 503}
     assert booted(container) > 2
     assert container.python(KILLS).strip() == "0"
-
-
-def test_pinned_workers_keep_to_a_core_each(run: Run) -> None:
-    container = run("-e", "WEB_PIN_CPU=true", "-e", "WEB_CONCURRENCY=2").wait_until_healthy()
-    code = """
-import os
-print([sorted(os.sched_getaffinity(int(pid))) for pid in os.listdir("/proc")
-       if pid.isdigit() and open(f"/proc/{pid}/status").read().split("PPid:")[1].split()[0] == "1"
-       and int(pid) != os.getpid()])
-"""
-    cores = json.loads(container.python(code))
-    assert [len(each) for each in cores] == [1, 1]
-    assert (cores[0] == cores[1]) == (int(container.python(CORES)) == 1)

@@ -152,8 +152,8 @@ def test_no_case_is_an_error_of_the_service_s_own(outcome: Outcome) -> None:
 
 
 def test_the_limits_of_a_head_are_settings(probe: str) -> None:
-    limits = {"MAX_LINE_BYTES": 256, "MAX_FIELD_BYTES": 256, "MAX_FIELDS": 16}
-    options = [w for name, size in limits.items() for w in ("-e", f"{name}={size}")]
+    arguments = "--limit-request-line 256 --limit-request-field_size 256"
+    options = ("-e", f"GUNICORN_CMD_ARGS={arguments}", "-e", "MAX_FIELDS=16")
     with started(probe, *HARDENED, *options) as container:
         container.wait_until_healthy()
 

@@ -7,6 +7,7 @@ import pytest
 from flask import Flask
 
 from applications import ClosingClient, builder
+from drydock import logs
 from probe import service
 from probe.settings import Settings
 
@@ -34,7 +35,9 @@ def build(tmp_path: Path) -> Iterator[Build]:
 def restored_logging() -> Iterator[None]:
     """For tests that configure logging: pytest's own handlers come back after."""
     handlers, level = logging.root.handlers, logging.root.level
+    write = logs.write
     yield
+    logs.write = write
     logging.root.handlers = handlers
     logging.root.setLevel(level)
     logging.captureWarnings(capture=False)

@@ -17,7 +17,7 @@ CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
 def ready(data: bytes, kept: int = 100, most: int = 1000) -> tuple[bool, bool]:
     frame = Frame()
-    return frame.ready(bytearray(data), kept, most), frame.whole
+    return frame.ready(bytearray(data), kept, most), frame.complete
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_request_is_ready_with_its_last_byte_and_not_before(request_bytes: byt
         assert not frame.ready(data, 100, 1000)
     data.append(request_bytes[-1])
     assert frame.ready(data, 100, 1000)
-    assert frame.whole
+    assert frame.complete
     # Whatever its pieces, and whatever follows.
     assert ready(request_bytes) == ready(request_bytes + b"GET / HTTP/1.1\r\n") == (True, True)
 
@@ -110,7 +110,7 @@ def test_a_client_that_waits_for_a_100_is_noticed(line: bytes, expects: bool) ->
     frame = Frame()
     fields = b"\r\nHost: x\r\nExpect: 100-Continue\r\nContent-Length: 3\r\n\r\n"
     assert not frame.ready(bytearray(line + fields), 100, 1000)
-    assert frame.expects == expects
+    assert frame.expects_continue == expects
 
 
 class Watched(bytearray):
@@ -166,7 +166,7 @@ def parse(data: bytes) -> None:
     parser.unreader.unread(data)
     with contextlib.suppress(ParseException, NoMoreData):
         request: Any = next(parser)
-        strict.pre_request(None, request)  # type: ignore[arg-type]
+        strict.pre_request(None, request)
         request.body.read()
         parser.finish_body()
 

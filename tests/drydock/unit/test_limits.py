@@ -219,7 +219,7 @@ def test_more_threads_leave_room_for_fewer_workers() -> None:
 
 def test_what_is_given_is_above_all_limits() -> None:
     found = Limits(affinity=2, quota=0.5, memory=64 * MIB, tasks=16)
-    assert limits.plan(found, threads=4, given=7).workers == 7
+    assert limits.plan(found, threads=4, configured=7).workers == 7
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_there_is_room_for_the_successor_of_a_worker_or_not(
     memory: int | None, given: int | None, spare: bool
 ) -> None:
     found = Limits(affinity=1, memory=memory and memory * MIB)
-    assert limits.plan(found, threads=4, given=given).spare == spare
+    assert limits.plan(found, threads=4, configured=given).spare == spare
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_what_was_found_and_chosen_is_one_line(
     caplog: pytest.LogCaptureFixture, found: Limits, given: int | None, line: str
 ) -> None:
     caplog.set_level(logging.INFO)
-    limits.report(limits.plan(found, threads=4, given=given))
+    limits.report(limits.plan(found, threads=4, configured=given))
     assert [record.getMessage() for record in caplog.records] == [line]
 
 
@@ -284,22 +284,6 @@ def test_what_was_found_and_chosen_is_one_line(
 def test_a_limit_that_is_too_low_is_a_warning(
     caplog: pytest.LogCaptureFixture, found: Limits, given: int | None, warning: str
 ) -> None:
-    limits.report(limits.plan(found, threads=4, given=given))
+    limits.report(limits.plan(found, threads=4, configured=given))
     (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
     assert re.match(warning, record.getMessage())
-
-
-def test_a_pinned_worker_keeps_to_one_core_and_the_next_to_another() -> None:
-    before = os.sched_getaffinity(0)
-    found = []
-    for slot in (0, 0, 1):
-        try:
-            limits.pin(slot)
-            found.append(os.sched_getaffinity(0))
-        finally:
-            os.sched_setaffinity(0, before)
-    first, again, second = found
-    assert len(first) == len(second) == 1
-    assert first == again
-    assert (first == second) == (CPUS == 1)
-    assert first | second <= before

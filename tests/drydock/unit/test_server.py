@@ -66,8 +66,6 @@ def test_the_server_s_limits_are_settings(monkeypatch: pytest.MonkeyPatch) -> No
         "WEB_KEEPALIVE": "keepalive",
         "WEB_MAX_REQUESTS": "max_requests",
         "WEB_MAX_REQUESTS_JITTER": "max_requests_jitter",
-        "MAX_LINE_BYTES": "limit_request_line",
-        "MAX_FIELD_BYTES": "limit_request_field_size",
         "MAX_FIELDS": "limit_request_fields",
     }
     monkeypatch.setenv("WEB_MAX_REQUESTS", "1000")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from gunicorn.errors import HaltServer
@@ -65,7 +65,7 @@ class FakeArbiter:
 
     def ended(self, pid: int) -> None:
         """What the arbiter does when a worker has ended."""
-        supervisor.note_end(self.WORKERS.pop(pid))
+        supervisor.note_end(cast("Any", self), self.WORKERS.pop(pid))
 
     def ages(self) -> list[int]:
         return sorted(worker.age for worker in self.WORKERS.values())
@@ -79,7 +79,6 @@ def arbiter(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(signal, "setitimer", lambda _, seconds: timers.append(seconds))
     monkeypatch.setattr(os, "kill", lambda *arguments: killed.append(arguments))
     monkeypatch.setattr(os, "_exit", killed.append)
-    monkeypatch.setattr(supervisor, "_supervisor", None)
     fake: Any = FakeArbiter()
     fake.timers, fake.killed = timers, killed
     yield fake
@@ -87,7 +86,7 @@ def arbiter(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         signal.signal(number, handler)
     state._page[0] = state.SERVING
     for slot in range(state.SLOTS):
-        state.clear(slot)
+        state.clear_slot(slot)
 
 
 def test_a_stop_drains_then_ends_and_a_second_signal_waits_for_nothing(arbiter: Any) -> None:
@@ -99,7 +98,7 @@ def test_a_stop_drains_then_ends_and_a_second_signal_waits_for_nothing(arbiter: 
     with pytest.raises(StopIteration):
         arbiter.handle_alrm()
     assert state.phase() == state.ENDING
-    assert state.last() == 1  # the youngest
+    assert state.last_to_accept() == 1  # the youngest
     handler: Any = signal.getsignal(signal.SIGINT)
     handler(signal.SIGINT, None)
     assert arbiter.killed == [(1001, signal.SIGKILL), (1002, signal.SIGKILL), 130]
@@ -132,7 +131,7 @@ def test_sigquit_is_no_crash_loop_and_sigusr2_nothing(arbiter: Any) -> None:
     arbiter.handle_quit()
     assert arbiter.quits == 1
     for _ in range(10):
-        supervisor.note_end(FakeWorker(9, 9))  # type: ignore[arg-type]
+        supervisor.note_end(arbiter, FakeWorker(9, 9))  # type: ignore[arg-type]
 
 
 def test_a_reload_replaces_one_after_the_other(arbiter: Any) -> None:
@@ -163,7 +162,7 @@ def test_who_asks_for_a_successor_gets_one(arbiter: Any) -> None:
     supervisor.take_over(arbiter, 0)
     arbiter.handle_winch()
     assert arbiter.ages() == [1, 2]
-    state.note(1, state.REPLACE)
+    state.set_flag(1, state.WANTS_SUCCESSOR)
     arbiter.handle_winch()
     arbiter.handle_winch()
     assert arbiter.ages() == [0, 1, 3]
@@ -193,20 +192,20 @@ def test_where_no_worker_can_be_started_it_goes_on_without(arbiter: Any) -> None
 
 def test_workers_that_die_before_their_first_answer_end_it(arbiter: Any) -> None:
     dead: Any = FakeWorker(9, 7)
-    supervisor.note_end(dead)  # before there is an arbiter
+    supervisor.note_end(arbiter, dead)  # before there is an arbiter
     supervisor.take_over(arbiter, 0)
-    for said in (state.ANSWERED, state.LEAVING):
+    for said in (state.RESPONDED, state.STOPPING):
         for _ in range(10):
-            state.note(7, said)
-            supervisor.note_end(dead)
+            state.set_flag(7, said)
+            supervisor.note_end(arbiter, dead)
     for _ in range(4):
-        supervisor.note_end(dead)
-    state.note(7, state.ANSWERED)
-    supervisor.note_end(dead)
+        supervisor.note_end(arbiter, dead)
+    state.set_flag(7, state.RESPONDED)
+    supervisor.note_end(arbiter, dead)
     for _ in range(4):
-        supervisor.note_end(dead)
+        supervisor.note_end(arbiter, dead)
     with pytest.raises(HaltServer, match="5 workers in a row"):
-        supervisor.note_end(dead)
+        supervisor.note_end(arbiter, dead)
 
 
 def test_no_worker_is_killed_for_the_time_in_which_all_stood_still(
@@ -241,7 +240,7 @@ def test_crashes_far_apart_are_no_loop(
     try:
         for _ in range(20):
             clock["now"] += seconds
-            supervisor.note_end(FakeWorker(9, 7))  # type: ignore[arg-type]
+            supervisor.note_end(arbiter, FakeWorker(9, 7))  # type: ignore[arg-type]
             crashes += 1
     except HaltServer:
         assert crashes == 4

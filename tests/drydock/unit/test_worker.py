@@ -23,8 +23,9 @@ from gunicorn.config import Config
 from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 
-from drydock.server import hooks, listener, state, worker
-from drydock.server.connection import Connection, Exchange
+from drydock.server import acceptor, hooks, lifecycle, listener, loop, shutdown, state
+from drydock.server.connection import Connection
+from drydock.server.exchange import Exchange
 from drydock.server.worker import Worker, capacity
 
 if TYPE_CHECKING:
@@ -96,9 +97,7 @@ class Running:
         self.worker = Worker(*arguments)
         self.worker.slot = 0
         self.worker.wsgi = cast("Any", self.application)
-        self.worker.limit = int(variables.get("LIMIT", "100"))
-        self.worker.epoll = select.epoll()
-        self.worker.wake = os.eventfd(0, os.EFD_NONBLOCK)
+        self.worker.build(int(variables.get("LIMIT", "100")))
         self.thread = threading.Thread(target=self.run)
 
     def run(self) -> None:
@@ -112,8 +111,9 @@ class Running:
         self.worker.handle_exit(signal.SIGTERM, None)
         self.thread.join(5)
         late = self.thread.is_alive()
-        self.worker.ppid = -1  # in any case it ends now, and does not go on in the next tests
-        self.worker.next_tick = 0.0
+        # In any case it ends now, and does not go on in the next tests.
+        self.worker.shutdown.arbiter_pid = -1
+        self.worker.loop.wake()
         self.thread.join(5)
         assert not late
 
@@ -133,9 +133,9 @@ class Running:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Running]]:
-    monkeypatch.setattr(worker, "TICK", 0.02)
-    monkeypatch.setattr(worker, "LINGER", 0.3)
-    monkeypatch.setattr(worker, "SILENCE", 0.2)
+    monkeypatch.setattr(loop, "TICK", 0.02)
+    monkeypatch.setattr(lifecycle, "LINGER", 0.3)
+    monkeypatch.setattr(lifecycle, "MIN_IDLE", 0.2)
     monkeypatch.setattr(os, "_exit", sys.exit)  # or else a worker would end all tests, as passed
     monkeypatch.setenv("METRICS_PORT", "0")
     running: list[Running] = []
@@ -153,17 +153,16 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Running]]:
         for each in running:
             each.application.go_on.set()
             if each.thread.is_alive():
-                state.end(0)
+                state.begin_end(0)
                 each.end()
             each.worker.tmp.close()
-            each.worker.epoll.close()
-            os.close(each.worker.wake)
+            each.worker.loop.poller.close()
             each.listener.close()
     finally:
-        state.end(0)
+        state.begin_end(0)
         state._page[0] = state.SERVING
         for slot in range(state.SLOTS):
-            state.clear(slot)
+            state.clear_slot(slot)
         hooks.settings.cache_clear()
 
 
@@ -184,7 +183,7 @@ def standing(running: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
         go_on.wait(10)
 
     with monkeypatch.context() as patch:
-        patch.setattr(running.worker, "notify", stand)
+        patch.setattr(running.worker.loop, "on_tick", stand)
         assert entered.wait(5)
         try:
             yield
@@ -205,8 +204,8 @@ def whole(connection: socket.socket) -> bytes:
 def finish(running: Running) -> None:
     """Wait for the one thread that still has a request when the main loop has ended."""
     running.application.go_on.set()
-    assert select.select([running.worker.wake], [], [], 5)[0]
-    for connection in running.worker.connections.values():
+    assert select.select([running.worker.loop.poller.wake_descriptor], [], [], 5)[0]
+    for connection in running.worker.lifecycle.connections.values():
         connection.socket.close()
 
 
@@ -223,9 +222,9 @@ def test_requests_one_after_the_other_and_all_at_once(run: Callable[..., Running
         while not answers.endswith(b"ab"):
             answers += connection.recv(65536)
     assert running.ask(closing(GET % b"5")).endswith(b"\r\n\r\nxxxxx")
-    eventually(lambda: not running.worker.connections)
-    assert running.worker.held == 0
-    assert state.says(0, state.ANSWERED)
+    eventually(lambda: not running.worker.lifecycle.connections)
+    assert running.worker.ledger.held == 0
+    assert state.has_flag(0, state.RESPONDED)
 
 
 @pytest.mark.parametrize("path", [b"5000000", b"5000000?pieces"])
@@ -244,7 +243,7 @@ def test_who_takes_nothing_is_cut_off(run: Callable[..., Running], path: bytes) 
     running = run(WEB_SEND_TIMEOUT="1")
     with running.connect(GET % path):
         eventually(lambda: any("dropped: send" in line for line in running.lines))
-    eventually(lambda: not running.worker.connections)
+    eventually(lambda: not running.worker.lifecycle.connections)
 
 
 def test_what_was_taken_of_one_answer_gives_no_time_for_the_next(
@@ -268,13 +267,13 @@ def test_an_answer_that_is_cut_off_never_looks_whole(run: Callable[..., Running]
     with running.connect((GET % b"stream").replace(b"1.1", b"1.0")) as slow:
         assert running.application.closing.wait(5)
         time.sleep(0.2)  # it is past all its deadlines, and the thread still has it
-        assert len(running.worker.connections) == 1
+        assert len(running.worker.lifecycle.connections) == 1
         running.application.go_on.set()
-        eventually(lambda: not running.worker.connections)
+        eventually(lambda: not running.worker.lifecycle.connections)
         with pytest.raises(ConnectionResetError):
             collections.deque(iter(lambda: slow.recv(65536), b""), 0)
     assert b" 200 " in running.ask(closing(GET % b"1"))  # the thread is free again
-    assert running.worker.held == 0
+    assert running.worker.ledger.held == 0
 
 
 @pytest.mark.parametrize(
@@ -319,21 +318,21 @@ def test_bodies_too_large_to_keep_leave_a_thread_to_others(
         first = stack.enter_context(running.connect(head + b"y"))
         assert running.application.entered.wait(5)
         second = stack.enter_context(running.connect(head + b"y"))
-        eventually(lambda: running.worker.later)
-        assert running.worker.reading == 1
+        eventually(lambda: running.worker.pool.large_queued)
+        assert running.worker.pool.large_in_flight == 1
         answer = running.ask(closing(GET % b"1"))
         assert (b" 200 " in answer) == (threads == 2), answer
         # One that has had its time is told so; one that comes later has its turn.
         assert b" 503 " in second.recv(65536)
-        assert not running.worker.later
+        assert not running.worker.pool.large_queued
         patience = dataclasses.replace(running.worker.settings, web_queue_timeout=60)
-        monkeypatch.setattr(running.worker, "settings", patience)
+        monkeypatch.setattr(running.worker.lifecycle, "settings", patience)
         with running.connect(head + b"y" * 800_000) as third:
-            eventually(lambda: running.worker.later)
+            eventually(lambda: running.worker.pool.large_queued)
             first.sendall(b"y" * 799_999)
             for each in (first, third):
                 assert b" 200 " in each.recv(65536)
-    eventually(lambda: running.worker.given == running.worker.reading == 0)
+    eventually(lambda: running.worker.pool.in_flight == running.worker.pool.large_in_flight == 0)
 
 
 def test_bodies_too_large_to_keep_wait_only_where_there_is_memory(
@@ -346,8 +345,8 @@ def test_bodies_too_large_to_keep_wait_only_where_there_is_memory(
             with contextlib.suppress(ConnectionError):
                 stack.enter_context(running.connect(head + b"y" * 30_000))  # read as one
         eventually(lambda: any("dropped: overload" in line for line in running.lines))
-        eventually(lambda: len(running.worker.connections) < 40)
-        assert running.worker.held < 2**20 + 2**16
+        eventually(lambda: len(running.worker.lifecycle.connections) < 40)
+        assert running.worker.ledger.held < 2**20 + 2**16
 
 
 @pytest.mark.parametrize("size", [3, 800_000])
@@ -388,7 +387,7 @@ def test_what_a_client_sends_too_much_is_read_so_that_it_gets_its_answer(
     running = run(MAX_BODY_BYTES="1000")
     head = POST % b"1" + b"Content-Length: 3000000\r\n\r\n"
     assert running.ask(head + b"z" * 3_000_000).startswith(b"HTTP/1.1 413 ")
-    monkeypatch.setattr(worker, "LINGER_BYTES", 1000)
+    monkeypatch.setattr(lifecycle, "LINGER_BYTES", 1000)
     with contextlib.suppress(ConnectionError):
         running.ask(head + b"z" * 3_000_000)
     with running.connect(closing(GET % b"1") + b"and more") as connection:
@@ -403,7 +402,7 @@ def test_a_request_waits_for_a_thread_no_longer_than_it_may(run: Callable[..., R
     with running.connect(GET % b"wait"):
         assert running.application.entered.wait(5)
         with running.connect(GET % b"1") as waiting:
-            eventually(lambda: running.worker.waiting)
+            eventually(lambda: running.worker.pool.queued)
             assert running.ask(GET % b"livez").endswith(b'{"status": "ok"}\n')
             refused = b"".join(iter(lambda: waiting.recv(65536), b""))
         assert refused.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
@@ -420,13 +419,13 @@ def test_a_probe_is_answered_for_as_long_as_threads_may_be_busy(
 ) -> None:
     """However long the worker was idle before; but not when they hang."""
     running = run(WEB_THREADS="1", WEB_QUEUE_TIMEOUT="1")
-    eventually(lambda: running.worker.last_answer)
+    eventually(lambda: running.worker.pool.last_progress)
     long_ago = time.monotonic() - running.worker.cfg.timeout
-    running.worker.last_answer = long_ago
+    running.worker.pool.last_progress = long_ago
     with running.connect(GET % b"wait"):
         assert running.application.entered.wait(5)
         assert b" 200 " in running.ask(GET % b"livez")
-        running.worker.last_answer = long_ago
+        running.worker.pool.last_progress = long_ago
         assert b" 503 " in running.ask(GET % b"livez")
         running.application.go_on.set()
 
@@ -444,6 +443,13 @@ PROBE = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
         PROBE + b"Name : value\r\n\r\n",
         PROBE + b"Content-Length: 2\r\n\r\nab",
         PROBE + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        PROBE + b"Content-Length: 0\r\n\r\n",
+        PROBE + b"Content-Length: +0\r\n\r\n",
+        PROBE + b"Expect: something\r\n\r\n",
+        PROBE + b"\xff: value\r\n\r\n",
+        PROBE + b"Name: a\x00b\r\n\r\n",
+        PROBE.replace(b"Host: x", b"Host: x y") + b"\r\n",
+        PROBE + b"\r\n" + PROBE + b"\r\n",
     ],
 )
 def test_only_a_plain_probe_is_answered_without_a_thread(
@@ -463,12 +469,21 @@ def test_the_port_of_the_metrics_answers_no_probe(
     run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = run(WEB_THREADS="1", WEB_QUEUE_TIMEOUT="1")
-    metrics_port = dataclasses.replace(running.worker.settings, metrics_port=running.port)
-    monkeypatch.setattr(running.worker, "settings", metrics_port)
+    monkeypatch.setattr(running.worker.probe, "metrics_port", running.port)
     with running.connect(GET % b"wait"):
         assert running.application.entered.wait(5)
         assert running.ask(PROBE + b"\r\n").startswith(b"HTTP/1.1 503 ")
         running.application.go_on.set()
+
+
+def test_a_broken_chunk_that_nobody_reads_ends_the_connection_without_a_second_response(
+    run: Callable[..., Running], caplog: pytest.LogCaptureFixture
+) -> None:
+    running = run()
+    chunked = POST % b"1" + b"Transfer-Encoding: chunked\r\n\r\n%s\r\nx\r\n0\r\n\r\n"
+    assert running.ask(chunked % b"+1").count(b"HTTP/1.1 ") == 1
+    assert "closed the connection of ('127.0.0.1', " in caplog.text
+    assert running.ask(chunked % b"1" + closing(GET % b"1")).count(b"HTTP/1.1 200 ") == 2
 
 
 def test_an_application_that_breaks_takes_no_thread_with_it(run: Callable[..., Running]) -> None:
@@ -482,12 +497,16 @@ def test_an_application_that_breaks_takes_no_thread_with_it(run: Callable[..., R
 def test_for_one_too_many_another_goes(run: Callable[..., Running]) -> None:
     running = run(LIMIT="2")
     with running.connect(b"GET") as partial, running.connect() as silent:
-        eventually(lambda: len(running.worker.partial) == len(running.worker.silent) == 1)
+        eventually(
+            lambda: (
+                len(running.worker.lifecycle.receiving) == len(running.worker.lifecycle.idle) == 1
+            )
+        )
         time.sleep(0.3)  # until both have been there for long enough
         with running.connect() as third:
             assert silent.recv(1) == b""
-            running.worker.limit = 1
-            eventually(lambda: running.worker.silent)
+            running.worker.acceptor.limit = 1
+            eventually(lambda: running.worker.lifecycle.idle)
             time.sleep(0.3)
             with running.connect(GET % b"wait"):
                 assert third.recv(1) == b""
@@ -498,11 +517,11 @@ def test_for_one_too_many_another_goes(run: Callable[..., Running]) -> None:
                     with running.connect(GET % b"1") as waiting:
                         assert late.recv(1) == b""
                         assert whole(waiting).startswith(b"HTTP/1.1 200")
-                eventually(lambda: len(running.worker.connections) == 1)
+                eventually(lambda: len(running.worker.lifecycle.connections) == 1)
                 with running.connect(GET % b"1") as patient:
-                    eventually(lambda: running.worker.paused)
+                    eventually(lambda: running.worker.acceptor.paused)
                     running.application.go_on.set()
-                    running.worker.limit = 2
+                    running.worker.acceptor.limit = 2
                     assert patient.recv(65536).startswith(b"HTTP/1.1 200")
 
 
@@ -510,7 +529,7 @@ def test_for_one_too_many_another_goes(run: Callable[..., Running]) -> None:
 def test_of_more_clients_than_it_may_hold_none_loses_a_request(
     run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch, last: bool
 ) -> None:
-    monkeypatch.setattr(worker, "SILENCE", 60)
+    monkeypatch.setattr(lifecycle, "MIN_IDLE", 60)
     running = run(LIMIT="4")
     answers: list[bytes] = []
 
@@ -537,13 +556,13 @@ def test_it_looks_for_a_request_before_it_closes_a_silent_connection(
 ) -> None:
     running = run()
     with running.connect() as silent:
-        eventually(lambda: running.worker.silent)
-        connection = next(iter(running.worker.silent))
+        eventually(lambda: running.worker.lifecycle.idle)
+        connection = next(iter(running.worker.lifecycle.idle))
         with standing(running, monkeypatch):
             silent.sendall(GET % b"1")
             time.sleep(0.3)
-            assert not running.worker._make_room()
-            assert connection not in running.worker.silent
+            assert not running.worker.acceptor.make_room()
+            assert connection not in running.worker.lifecycle.idle
         assert whole(silent)
 
 
@@ -554,8 +573,10 @@ def test_what_came_in_time_counts_when_the_loop_stood_still(
     running = run()
     request = GET % b"1"
     with running.connect(sent) as client:
-        eventually(lambda: running.worker.partial if sent else running.worker.silent)
-        (connection,) = running.worker.connections.values()
+        eventually(
+            lambda: running.worker.lifecycle.receiving if sent else running.worker.lifecycle.idle
+        )
+        (connection,) = running.worker.lifecycle.connections.values()
         with standing(running, monkeypatch):
             client.sendall(request[len(sent) :])
             time.sleep(0.1)
@@ -571,11 +592,11 @@ def test_at_the_end_it_takes_all_who_wait_but_no_more_than_it_may_hold(
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(running.connect(GET % b"wait")) for _ in range(10)]
         assert running.application.entered.wait(5)
-        state.end(0)
+        state.begin_end(0)
         running.worker.handle_exit(signal.SIGTERM, None)
         for _ in range(20):
             time.sleep(0.02)
-            most = max(most, len(running.worker.connections))
+            most = max(most, len(running.worker.lifecycle.connections))
         running.application.go_on.set()
         for client in clients:
             assert b"Connection: close" in whole(client)
@@ -587,7 +608,7 @@ def test_at_the_end_it_takes_all_who_wait_but_no_more_than_it_may_hold(
 def test_without_file_descriptors_it_makes_room_or_waits(
     run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "SILENCE", 60)
+    monkeypatch.setattr(lifecycle, "MIN_IDLE", 60)
     running = run()
 
     class Full:
@@ -598,18 +619,18 @@ def test_without_file_descriptors_it_makes_room_or_waits(
             raise OSError(self.number, os.strerror(self.number))
 
     def accepts(number: int) -> bool:
-        return running.worker._accept(Full(number))  # type: ignore[arg-type]
+        return running.worker.acceptor.accept(Full(number))  # type: ignore[arg-type]
 
     with running.connect() as silent:
-        eventually(lambda: running.worker.silent)
+        eventually(lambda: running.worker.lifecycle.idle)
         with standing(running, monkeypatch):
             assert not accepts(errno.EAGAIN)
             assert accepts(errno.ECONNABORTED)
             assert not accepts(errno.EMFILE)
-            monkeypatch.setattr(worker, "SILENCE", 0)
-            running.worker.alive = False
+            running.worker.lifecycle.min_idle = 0
+            running.worker.acceptor.makes_room = False
             assert not accepts(errno.EMFILE)
-            running.worker.alive = True
+            running.worker.acceptor.makes_room = True
             assert accepts(errno.EMFILE)
         assert silent.recv(1) == b""
 
@@ -619,10 +640,10 @@ def beside(run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch) -> Call
     """Start a worker beside another, which has no connections."""
 
     def start(patience: float) -> Running:
-        monkeypatch.setattr(worker, "YIELD", patience)
-        monkeypatch.setattr(worker, "IN_VAIN", 60)
+        monkeypatch.setattr(acceptor, "YIELD", patience)
+        monkeypatch.setattr(acceptor, "YIELD_PAUSE", 60)
         running = run()
-        state.note(1, state.LISTENING)
+        state.set_flag(1, state.ACCEPTING)
         return running
 
     return start
@@ -631,12 +652,14 @@ def beside(run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch) -> Call
 def test_a_connection_is_left_to_a_worker_with_fewer(beside: Callable[..., Running]) -> None:
     running = beside(60)
     with running.connect(), running.connect():
-        eventually(lambda: state.says(0, state.YIELDING))
+        eventually(lambda: state.has_flag(0, state.YIELDING))
         time.sleep(0.1)
-        assert len(running.worker.connections) == 1
-        state.count(1, 1)  # the other one has taken another connection: now it is this one's turn
-        eventually(lambda: len(running.worker.connections) == 2)
-        assert not state.says(0, state.YIELDING)
+        assert len(running.worker.lifecycle.connections) == 1
+        state.set_connections(
+            1, 1
+        )  # the other one has taken another connection: now it is this one's turn
+        eventually(lambda: len(running.worker.lifecycle.connections) == 2)
+        assert not state.has_flag(0, state.YIELDING)
 
 
 def test_a_connection_is_not_left_to_a_worker_that_hangs(beside: Callable[..., Running]) -> None:
@@ -645,29 +668,29 @@ def test_a_connection_is_not_left_to_a_worker_that_hangs(beside: Callable[..., R
     with contextlib.ExitStack() as stack:
         for _ in range(20):
             stack.enter_context(running.connect())
-        eventually(lambda: len(running.worker.connections) == 20)
+        eventually(lambda: len(running.worker.lifecycle.connections) == 20)
     assert 0.2 <= time.monotonic() - began < 2  # waited for once, not for each
 
 
 def test_who_has_fewer_connections() -> None:
     def count(own: int, other: int, *said: int) -> bool:
-        state.count(0, own)
-        state.count(5, other)
+        state.set_connections(0, own)
+        state.set_connections(5, other)
         for bit in said:
-            state.note(5, bit)
-        fewer = state.someone_has_fewer(0)
-        state.clear(0)
-        state.clear(5)
+            state.set_flag(5, bit)
+        fewer = state.another_has_fewer_connections(0)
+        state.clear_slot(0)
+        state.clear_slot(5)
         return fewer
 
-    assert count(1, 0, state.LISTENING)
+    assert count(1, 0, state.ACCEPTING)
     assert not count(1, 0)  # it takes none
-    assert not count(1, 1, state.LISTENING)
-    assert not count(80, 70, state.LISTENING)
-    assert count(80, 69, state.LISTENING)
-    assert not count(3, 0, state.LISTENING, state.YIELDING)
-    assert count(4, 0, state.LISTENING, state.YIELDING)
-    assert not count(100_000, state.FULL, state.LISTENING)
+    assert not count(1, 1, state.ACCEPTING)
+    assert not count(80, 70, state.ACCEPTING)
+    assert count(80, 69, state.ACCEPTING)
+    assert not count(3, 0, state.ACCEPTING, state.YIELDING)
+    assert count(4, 0, state.ACCEPTING, state.YIELDING)
+    assert not count(100_000, state.FULL, state.ACCEPTING)
 
 
 def test_memory_is_bounded(run: Callable[..., Running]) -> None:
@@ -681,32 +704,34 @@ def test_memory_is_bounded(run: Callable[..., Running]) -> None:
         for _ in range(40):
             with contextlib.suppress(ConnectionError):
                 stack.enter_context(running.connect(head + b"x" * 130_000))
-        eventually(lambda: running.worker.parked)
-        assert running.worker.held < 2**20 + 40 * 2**16  # each may have read once more
-        eventually(lambda: running.worker.held <= 2**20 and not running.worker.parked)
+        eventually(lambda: running.worker.lifecycle.parked)
+        assert running.worker.ledger.held < 2**20 + 40 * 2**16  # each may have read once more
+        eventually(
+            lambda: running.worker.ledger.held <= 2**20 and not running.worker.lifecycle.parked
+        )
 
 
 @pytest.mark.parametrize("size", [1_000_000, 100_000, 10, 1])
 def test_what_is_kept_is_no_more_than_twice_what_is_counted(size: int) -> None:
     def kept() -> int:
         """Bytes; each object counts once, with what Python itself needs for it."""
-        objects = {id(piece.obj): piece.obj for piece in connection.out}
-        return sum(map(sys.getsizeof, [*objects.values(), *connection.out]))
+        objects = {id(piece.obj): piece.obj for piece in connection.unsent}
+        return sum(map(sys.getsizeof, [*objects.values(), *connection.unsent]))
 
     near, far = socket.socketpair()
     with near, far:
         connection = Connection(near, ("x", 1), ("y", 2), 0.0)
         exchange = Exchange(connection, 1, 1)
         made = bytearray()
-        while connection.unsent < 200_000:
+        while connection.unsent_bytes < 200_000:
             made += (piece := bytes([len(made) % 251]) * size)
             exchange.send(piece)
         taken = bytearray()
-        while connection.out:
-            assert connection.unsent == sum(map(len, connection.out))
-            assert kept() <= 2 * connection.unsent + 500
+        while connection.unsent:
+            assert connection.unsent_bytes == sum(map(len, connection.unsent))
+            assert kept() <= 2 * connection.unsent_bytes + 500
             taken += far.recv(30_000)
-            connection.push()
+            connection.send_unsent()
         while len(taken) < len(made):
             taken += far.recv(2**20)
     assert taken == made
@@ -715,14 +740,14 @@ def test_what_is_kept_is_no_more_than_twice_what_is_counted(size: int) -> None:
 def test_it_ends_when_all_are_answered_and_loses_nobody(
     run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "SILENCE", 5)
+    monkeypatch.setattr(lifecycle, "MIN_IDLE", 5)
     running = run()
     with running.connect(GET % b"wait") as busy, running.connect(GET % b"1") as kept:
         assert kept.recv(65536).startswith(b"HTTP/1.1 200")
-        eventually(lambda: len(running.worker.silent) == 1)
-        state.end(0)
+        eventually(lambda: len(running.worker.lifecycle.idle) == 1)
+        state.begin_end(0)
         running.worker.handle_exit(signal.SIGTERM, None)
-        eventually(lambda: not running.worker.listening)
+        eventually(lambda: not running.worker.acceptor.listeners)
         with pytest.raises(ConnectionRefusedError):
             running.connect()
         kept.sendall(GET % b"1")
@@ -738,18 +763,18 @@ def test_the_last_worker_waits_for_the_others(
     run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = run()
-    state.note(1, state.LISTENING)
-    state.end(0)
+    state.set_flag(1, state.ACCEPTING)
+    state.begin_end(0)
     time.sleep(0.2)
-    assert running.worker.listening
-    state.withdraw(1, state.LISTENING)
+    assert running.worker.acceptor.listeners
+    state.clear_flag(1, state.ACCEPTING)
     running.thread.join(5)
     assert not running.thread.is_alive()
-    monkeypatch.setattr(worker, "plug", lambda _: False)
-    monkeypatch.setattr(worker, "PLUG_AT_MOST", 0.2)
-    state.drain()
+    monkeypatch.setattr(acceptor, "plug", lambda _: False)
+    monkeypatch.setattr(shutdown, "PLUG_TIMEOUT", 0.2)
+    state.begin_drain()
     stubborn = run()
-    state.end(0)
+    state.begin_end(0)
     stubborn.thread.join(5)
     assert not stubborn.thread.is_alive()
 
@@ -757,9 +782,9 @@ def test_the_last_worker_waits_for_the_others(
 def test_a_worker_that_is_replaced_leaves_the_queue_to_others(run: Callable[..., Running]) -> None:
     running = run()
     with running.connect() as silent:
-        eventually(lambda: running.worker.silent)
+        eventually(lambda: running.worker.lifecycle.idle)
         running.worker.handle_exit(signal.SIGTERM, None)
-        eventually(lambda: not running.worker.listening)
+        eventually(lambda: not running.worker.acceptor.listeners)
         silent.sendall(GET % b"1")
         assert b"Connection: close" in silent.recv(65536)
     running.thread.join(5)
@@ -786,7 +811,7 @@ def test_a_worker_that_is_replaced_finishes_what_it_has(
         assert kept.recv(1) == b""
         assert time.monotonic() - began < 0.9
         time.sleep(1.2)
-        state.end(0)
+        state.begin_end(0)
         time.sleep(0.5)
         running.application.go_on.set()
         assert b"Connection: close" in whole(busy)
@@ -798,7 +823,7 @@ def test_a_worker_that_is_replaced_finishes_what_it_has(
 def test_a_worker_that_is_replaced_does_not_stay_for_ever(
     run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "LEAVING_AT_MOST", 0.3)
+    monkeypatch.setattr(shutdown, "REPLACED_TIMEOUT", 0.3)
     running = run()
     with running.connect(GET % b"wait"):
         assert running.application.entered.wait(5)
@@ -813,7 +838,7 @@ def test_what_takes_too_long_is_cut_off(run: Callable[..., Running]) -> None:
     running = run(GRACEFUL_TIMEOUT="1")
     with running.connect(GET % b"wait"):
         assert running.application.entered.wait(5)
-        state.end(0)
+        state.begin_end(0)
         running.thread.join(5)
         assert not running.thread.is_alive()
         assert running.lines[-1] == "1 requests were cut off by GRACEFUL_TIMEOUT"
@@ -852,15 +877,15 @@ def test_it_asks_for_a_successor_once_and_ends_without_its_arbiter(
         assert b" 200 " in running.ask(closing(GET % b"1"))
     time.sleep(0.1)
     assert running.worker.nr == 2
-    assert not state.says(0, state.REPLACE)
+    assert not state.has_flag(0, state.WANTS_SUCCESSOR)
     # At once: by the next tick a busy worker would have answered hundreds more.
-    running.worker.next_tick = time.monotonic() + 60
+    running.worker.loop.next_tick = time.monotonic() + 60
     assert b" 200 " in running.ask(closing(GET % b"1"))
     eventually(lambda: sent)
-    assert state.says(0, state.REPLACE)
+    assert state.has_flag(0, state.WANTS_SUCCESSOR)
     assert sent == [(os.getppid(), signal.SIGWINCH)]
-    running.worker.ppid = -1
-    running.worker.next_tick = 0.0
+    running.worker.shutdown.arbiter_pid = -1
+    running.worker.loop.wake()
     running.thread.join(5)
     assert not running.thread.is_alive()
     running.listener.close()

@@ -1,4 +1,4 @@
-"""Answers that the server gives by itself, without a thread and without the application."""
+"""Responses that the server makes by itself, without a thread and without the application."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def _message(status: int, title: str, content_type: str, body: bytes, *fields: s
 
 
 def problem(status: int, title: str, detail: str, request_id: str, *fields: str) -> bytes:
-    """A problem document, as a whole answer that closes the connection."""
+    """A problem document, as a whole response that closes the connection."""
     document = problems.document(status, title, detail, request_id)
     body = json.dumps(document).encode() + b"\n"
     fields = (f"X-Request-ID: {request_id}", *fields)
     return _message(status, title, problems.CONTENT_TYPE, body, *fields)
 
 
-def refusal(client: str, status: int, title: str, detail: str, reason: str = "") -> bytes:
-    """Refuse a request that has no id yet; the log alone gets `reason`, which quotes the client."""
+def rejection(client: str, status: int, title: str, detail: str, reason: str = "") -> bytes:
+    """Reject a request that has no id yet; the log alone gets `reason`, which quotes the client."""
     request_id = uuid.uuid4().hex
     token = logs.current_ids.set((request_id, None))
     log.warning("refused %s with %d: %s", client, status, reason or detail)
@@ -41,19 +41,19 @@ def refusal(client: str, status: int, title: str, detail: str, reason: str = "")
 
 
 def overloaded() -> bytes:
-    """Refuse a request for which there was no thread in time. Counted, not logged one by one."""
+    """Reject a request for which there was no thread in time. Counted, not logged one by one."""
     title = http.HTTPStatus.SERVICE_UNAVAILABLE.phrase
     retry = f"Retry-After: {problems.RETRY_AFTER}"
     return problem(503, title, "There are too many requests.", uuid.uuid4().hex, retry)
 
 
 def too_slow() -> bytes:
-    """Refuse a request that did not arrive in time. Counted as well."""
+    """Reject a request that did not arrive in time. Counted as well."""
     title = http.HTTPStatus.REQUEST_TIMEOUT.phrase
     return problem(408, title, "The request took too long to arrive.", uuid.uuid4().hex)
 
 
 def alive() -> bytes:
-    """What `/livez` answers."""
+    """The response to `/livez`, as the application would make it."""
     body = json.dumps({"status": "ok"}).encode() + b"\n"
     return _message(200, "OK", "application/json", body, f"X-Request-ID: {uuid.uuid4().hex}")

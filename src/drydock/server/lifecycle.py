@@ -1,0 +1,309 @@
+"""A connection's states, and every transition between them.
+
+    IDLE -> RECEIVING -> IN_FLIGHT (a thread serves it) -> SENDING -> IDLE, or CLOSING
+
+docs/server.md tells the life of a connection and the deadlines. A connection may be dropped from
+any state but IN_FLIGHT; a request is rejected from RECEIVING, or while no thread has it yet.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+from drydock.server import responses
+from drydock.server.connection import (
+    CLOSING,
+    IDLE,
+    IN_FLIGHT,
+    MIN_RATE,
+    RECEIVING,
+    SENDING,
+    Connection,
+)
+from drydock.server.framing import Frame, TooLargeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from drydock.server.ledger import Ledger
+    from drydock.server.poller import Poller
+    from drydock.server.pool import ThreadPool
+    from drydock.server.probe import LivenessProbe
+    from drydock.settings import Settings
+
+# Seconds.
+LINGER = 2.0  # how long a client that is told to stop sending may pause before it is cut off
+MIN_IDLE = 1.0  # for which an idle connection is kept at least, if no longer than it must be
+
+LINGER_BYTES = 2**26  # how much is read of a body that nobody wants, so that its sender listens
+RECEIVE_BYTES = 2**16
+
+# What is read at a time, at once thrown away or copied. One for all: only the main loop reads.
+_scratch = memoryview(bytearray(RECEIVE_BYTES))
+
+
+class Lifecycle:
+    """All connections of a worker, as its main loop takes them from state to state."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        poller: Poller,
+        pool: ThreadPool,
+        ledger: Ledger,
+        probe: LivenessProbe,
+    ) -> None:
+        """Begin without connections; `pool` serves their requests, `ledger` bounds what is kept."""
+        self.settings = settings
+        self.poller = poller
+        self.pool = pool
+        self.ledger = ledger
+        self.probe = probe
+        # A body that is larger than the first is not kept, one larger than the second not taken.
+        self.body_limits = ledger.limit // 8, settings.max_body_bytes
+        self.connections: dict[int, Connection] = {}  # all of them, by file descriptor
+        # Those without a request, and those with a part of one; the longest waiting come first.
+        self.idle: dict[Connection, None] = {}
+        self.receiving: dict[Connection, None] = {}
+        self.parked: dict[Connection, None] = {}  # not read from until there is memory again
+        self.min_idle = MIN_IDLE
+        self.on_drop: Callable[[], None] = lambda: None
+
+    def open(self, accepted: socket.socket, client: Any, server: Any) -> None:  # noqa: ANN401
+        """Take over a socket that has been accepted; `client` and `server` are the addresses."""
+        now = time.monotonic()
+        connection = Connection(accepted, client, server, now)
+        connection.deadline = now + self.settings.web_head_timeout
+        self.connections[accepted.fileno()] = connection
+        self.poller.add(accepted)
+        self.idle[connection] = None
+
+    def on_event(self, connection: Connection) -> None:
+        """Go on as far as the client has made it possible: it has sent or taken something."""
+        try:
+            if connection.state <= RECEIVING:
+                self._receive(connection)
+            elif connection.state == SENDING:
+                self._send(connection)
+            elif connection.state == CLOSING:
+                self._discard_input(connection)
+        except OSError:  # the client is gone
+            self.drop(connection)
+
+    # ---- IDLE, RECEIVING ------------------------------------------------------------------------
+
+    def _receive(self, connection: Connection) -> None:
+        """Read what the client has sent."""
+        try:
+            size = connection.socket.recv_into(_scratch)
+        except BlockingIOError:
+            self.poller.await_input(connection.socket)
+            return
+        if size == 0:
+            self.drop(connection)
+            return
+        if not connection.buffer:
+            self._begin_request(connection)
+        connection.buffer += _scratch[:size]
+        self.ledger.update(connection)
+        self._advance(connection)
+
+    def _begin_request(self, connection: Connection) -> None:
+        """IDLE -> RECEIVING: the first byte of a request starts the clock."""
+        connection.state = RECEIVING
+        connection.since = time.monotonic()
+        connection.deadline = connection.since + self.settings.web_head_timeout
+        self.idle.pop(connection, None)
+        self.receiving[connection] = None
+
+    def _advance(self, connection: Connection) -> None:
+        """Submit the request if it is there, else go on reading."""
+        frame = connection.frame
+        had_head = bool(frame.head_bytes)
+        try:
+            ready = frame.ready(connection.buffer, *self.body_limits)
+        except TooLargeError as error:
+            client = str(connection.client[0])
+            detail = "The request is too large."
+            self.respond(connection, responses.rejection(client, error.status, error.title, detail))
+            return
+        if ready:
+            self._submit(connection)
+            return
+        if frame.head_bytes:
+            if not had_head:
+                self._begin_body(connection)
+            received = len(connection.buffer) - frame.head_bytes
+            allowed = self.settings.web_body_timeout + received / MIN_RATE
+            connection.deadline = connection.since + allowed
+        if self.ledger.full:
+            self.parked[connection] = None
+        else:
+            self.poller.await_input(connection.socket)
+
+    def _begin_body(self, connection: Connection) -> None:
+        """Restart the clock, and send the 100 that the client waits for, if it does."""
+        frame = connection.frame
+        connection.since = time.monotonic()
+        if frame.expects_continue and len(connection.buffer) == frame.head_bytes:
+            connection.socket.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            frame.continue_sent = True
+
+    def resume_parked(self) -> None:
+        """Go on reading from the connections for which there was no memory, if there is now."""
+        while self.parked and not self.ledger.full:
+            connection = next(iter(self.parked))  # the longest waiting
+            del self.parked[connection]
+            self.poller.await_input(connection.socket)
+
+    # ---- IN_FLIGHT ------------------------------------------------------------------------------
+
+    def _submit(self, connection: Connection) -> None:
+        """RECEIVING -> IN_FLIGHT: let the next free thread serve the request."""
+        self.receiving.pop(connection, None)
+        pool = self.pool
+        if pool.busy and self.probe.may_be_answered(connection):
+            self.respond(connection, responses.alive())
+            return
+        if connection.frame.large and pool.large_busy and self.ledger.full:
+            self.ledger.count_dropped("overload")  # there is no memory for it to wait in
+            self.respond(connection, responses.overloaded())
+            return
+        now = time.monotonic()
+        connection.state = IN_FLIGHT
+        connection.sent = 0  # of this response, whose time it is that it adds to
+        connection.deadline = now + self.settings.web_queue_timeout
+        pool.submit(connection, now)
+
+    def complete(self, connection: Connection) -> None:
+        """IN_FLIGHT -> SENDING: a thread has served the request, or given up its client."""
+        if connection.timed_out:
+            self.ledger.count_dropped(connection.timed_out)
+            if connection.timed_out == "send":
+                self.drop(connection, reset=True)
+                return
+        self._begin_sending(connection)
+        try:
+            self._send(connection)
+        except OSError:
+            self.drop(connection)
+
+    # ---- SENDING --------------------------------------------------------------------------------
+
+    def respond(self, connection: Connection, response: bytes) -> None:
+        """Respond from the main loop, without a thread, and close after."""
+        self.receiving.pop(connection, None)
+        self.parked.pop(connection, None)
+        connection.fully_read = connection.frame.complete
+        connection.keep_alive = False
+        if connection.buffer[:7].removeprefix(b"\r\n").startswith(b"HEAD "):
+            response = response[: response.index(b"\r\n\r\n") + 4]
+        connection.unsent.append(memoryview(response))
+        connection.unsent_bytes = len(response)
+        connection.buffer.clear()
+        self._begin_sending(connection)
+        self._send(connection)
+
+    def _begin_sending(self, connection: Connection) -> None:
+        connection.state = SENDING
+        connection.since = time.monotonic()
+        connection.sent = 0
+
+    def _send(self, connection: Connection) -> None:
+        """Send what is left of the response, as the client takes it."""
+        sent_all = connection.send_unsent()
+        self.ledger.update(connection)
+        if not sent_all:
+            allowed = self.settings.web_send_timeout + connection.sent / MIN_RATE
+            connection.deadline = connection.since + allowed
+            self.poller.await_output(connection.socket)
+        elif connection.keep_alive:
+            self._await_next_request(connection)
+        else:
+            self._close(connection)
+
+    def _await_next_request(self, connection: Connection) -> None:
+        """SENDING -> IDLE, or RECEIVING if the next request has begun to arrive already."""
+        connection.frame = Frame()
+        if connection.buffer:
+            self._begin_request(connection)
+            self._advance(connection)
+            return
+        connection.state = IDLE
+        connection.since = time.monotonic()
+        connection.deadline = connection.since + self.settings.web_keepalive
+        self.idle[connection] = None
+        self.poller.await_input(connection.socket)
+
+    # ---- CLOSING, and the end -------------------------------------------------------------------
+
+    def _close(self, connection: Connection) -> None:
+        """SENDING -> CLOSING: close so that the client gets the whole response.
+
+        The kernel resets a connection that is closed while something the client has sent is
+        unread, and the reset may overtake the response: then only this side is closed, and what
+        still comes is read and thrown away for a while.
+        """
+        connection.state = CLOSING
+        connection.sent = 0
+        connection.since = time.monotonic()
+        connection.deadline = connection.since + LINGER
+        if not connection.fully_read:
+            connection.socket.shutdown(socket.SHUT_WR)
+        self._discard_input(connection)
+
+    def _discard_input(self, connection: Connection) -> None:
+        """Throw away what the client sends, until it stops or has had its time."""
+        try:
+            size = connection.socket.recv_into(_scratch)
+        except BlockingIOError:
+            size = 0 if connection.fully_read else -1
+        connection.sent += max(size, 0)
+        if size == 0 or connection.sent > LINGER_BYTES:
+            self.drop(connection)
+            return
+        if size > 0:
+            if connection.fully_read:
+                connection.fully_read = False
+                connection.socket.shutdown(socket.SHUT_WR)
+            last = connection.since + self.settings.web_send_timeout
+            connection.deadline = min(time.monotonic() + LINGER, last)
+        self.poller.await_input(connection.socket)
+
+    def drop(self, connection: Connection, *, reset: bool = False) -> None:
+        """Close at once; with `reset` so that the client sees that a response is not whole."""
+        if self.connections.pop(connection.socket.fileno(), None) is None:
+            return
+        self.idle.pop(connection, None)
+        self.receiving.pop(connection, None)
+        self.parked.pop(connection, None)
+        self.ledger.remove(connection)
+        # A thread may still know the connection, and wait for what it left unsent to be counted.
+        connection.forget_unsent()
+        if reset:
+            connection.reset_on_close()
+        connection.socket.close()
+        self.on_drop()
+
+    def expire(self, connection: Connection) -> None:
+        """End the state whose deadline has passed, as the client can best bear it."""
+        if connection.state == IN_FLIGHT:
+            if self.pool.withdraw(connection):
+                self.ledger.count_dropped("overload")
+                self.respond(connection, responses.overloaded())
+            return
+        if connection not in self.parked:
+            # What the client did in time counts, though the loop may have stood still since then.
+            self.on_event(connection)
+            if connection.socket.fileno() < 0 or connection.deadline >= time.monotonic():
+                return
+        if connection.state == SENDING:
+            self.ledger.count_dropped("send")
+            self.drop(connection, reset=True)
+        elif connection.state == RECEIVING:
+            self.ledger.count_dropped("body" if connection.frame.head_bytes else "head")
+            self.respond(connection, responses.too_slow())
+        else:
+            self.drop(connection)

@@ -1,0 +1,162 @@
+"""Standard output for log lines, which never waits: a stalled reader must not stop the service.
+
+What does not fit into the pipe now is kept, up to a bound, and written with the next line or at the
+next tick. What does not fit there either is dropped and counted, and one line says so when it is
+over.
+
+A pipe takes up to PIPE_BUF bytes whole or not at all, from however many processes, if it is open as
+non-blocking (man 7 pipe). That is a property of the open file description, which foreign processes
+may share: it is not set on standard output itself, which is opened once more instead. Not so a
+regular file, which is always ready, and whose writers share a position. What can't be opened again
+(a socket; a pipe of another user's) is asked before each write whether there is room; another
+process may take that in between, so that a wait remains possible there.
+"""
+
+from __future__ import annotations
+
+import atexit
+import collections
+import logging
+import os
+import select
+import stat
+import sys
+import threading
+import time
+
+log = logging.getLogger("app.server")
+
+# Bytes of lines that a process keeps while nobody reads: at 400 each, those of 0.9 s at 3,000
+# requests/s. A memory limit of 96 MiB has room for that in each process.
+MAX_KEPT = 2**20
+LINE_OVERHEAD = 64  # bytes of memory for each, besides its own
+MAX_TURNS = 64  # lines that a thread writes for others before it goes on with its own work
+EXIT_SECONDS = 0.3  # how long a process that ends waits for the reader
+
+
+class LogOutput:
+    """Writes lines whole and in their order, without waiting for their reader."""
+
+    def __init__(self) -> None:
+        """Write to standard output; open() finds out how."""
+        self._descriptor = 1
+        self._is_own = False
+        self._poll: select.poll | None = None  # asked before each write
+        self._max_write = sys.maxsize  # bytes at a time
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, in a process just forked: what is kept is its parent's to write."""
+        # Held while a line is written, and never waited for: writing lets go of the interpreter,
+        # and each thread would wait until this one has it again.
+        self._writing = threading.Lock()
+        # Held for a moment. Re-entrant, for a signal's handler may log while its thread has it.
+        self._counting = threading.RLock()
+        self._kept: collections.deque[bytes] = collections.deque()
+        self._kept_bytes = 0
+        self._dropped = 0  # lines, since flush() last returned their number
+        self._unreported = 0  # the same, since it was last logged
+
+    def open(self, descriptor: int) -> None:
+        """Write to what `descriptor` refers to."""
+        if self._is_own:
+            os.close(self._descriptor)
+        self._descriptor, self._is_own = descriptor, False
+        self._poll, self._max_write = None, sys.maxsize
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return
+        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        try:
+            self._descriptor = os.open(f"/proc/self/fd/{descriptor}", flags)
+            self._is_own = True
+        except OSError:
+            self._poll, self._max_write = select.poll(), select.PIPE_BUF
+            self._poll.register(descriptor, select.POLLOUT)
+
+    def write(self, line: bytes) -> None:
+        """Write a line, now or later, or drop it; from any thread."""
+        if not self._kept and self._writing.acquire(blocking=False):  # nearly always
+            try:
+                written = self._send(line)
+                if written < len(line):
+                    self._keep_first(line[written:])
+                    return
+            finally:
+                self._writing.release()
+        else:
+            self._keep(line)
+        if self._kept:  # by this thread, or by another while this one wrote
+            self._send_kept()
+
+    def flush(self) -> int:
+        """Write what is kept, as far as it goes; the lines dropped since the last call."""
+        self._send_kept()
+        with self._counting:
+            dropped, self._dropped = self._dropped, 0
+            self._unreported += dropped
+            if self._kept or not self._unreported:
+                return dropped
+            unreported, self._unreported = self._unreported, 0
+        log.warning("%d log lines were dropped: nobody read them in time", unreported)
+        return dropped
+
+    def finish(self) -> None:
+        """Wait a little for the reader, at the end of the process."""
+        deadline = time.monotonic() + EXIT_SECONDS
+        self.flush()
+        while self._kept and time.monotonic() < deadline:
+            time.sleep(0.01)
+            self.flush()
+
+    def _send(self, line: bytes) -> int:
+        """Write what fits now; how many bytes that were, or all if nobody is ever going to read."""
+        written = 0
+        try:
+            while written < len(line) and (self._poll is None or self._poll.poll(0)):
+                written += os.write(self._descriptor, line[written : written + self._max_write])
+        except BlockingIOError:
+            pass
+        except OSError:
+            with self._counting:
+                self._dropped += 1
+            return len(line)
+        return written
+
+    def _send_kept(self) -> None:
+        """Write what is kept, as far as it goes; nothing if another thread is writing."""
+        for _ in range(MAX_TURNS):
+            if not self._kept or not self._writing.acquire(blocking=False):
+                return
+            try:
+                if not self._kept:  # another thread was quicker
+                    return
+                line = self._kept.popleft()
+                written = self._send(line)
+                with self._counting:
+                    self._kept_bytes -= len(line) + LINE_OVERHEAD
+                if written < len(line):
+                    self._keep_first(line[written:])
+                    return
+            finally:
+                self._writing.release()
+
+    def _keep(self, line: bytes) -> None:
+        """Keep a line behind the others, if there is room."""
+        with self._counting:
+            if self._kept_bytes + len(line) + LINE_OVERHEAD > MAX_KEPT:
+                self._dropped += 1
+            else:
+                self._kept.append(line)
+                self._kept_bytes += len(line) + LINE_OVERHEAD
+
+    def _keep_first(self, line: bytes) -> None:
+        """Keep a line, or what is left of it, before all others; there is always room for one."""
+        with self._counting:
+            self._kept.appendleft(line)
+            self._kept_bytes += len(line) + LINE_OVERHEAD
+
+
+# That of this process.
+output = LogOutput()
+os.register_at_fork(after_in_child=output.forget)
+atexit.register(output.finish)

@@ -1,0 +1,81 @@
+"""The main loop of a worker: waits for clients and threads, and keeps time."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from drydock.server.acceptor import Acceptor
+    from drydock.server.bounds import Bounds
+    from drydock.server.lifecycle import Lifecycle
+    from drydock.server.poller import Poller
+    from drydock.server.pool import ThreadPool
+    from drydock.server.shutdown import Shutdown
+
+# Seconds.
+TICK = 0.25  # how late a deadline may be noticed
+SHUTDOWN_TICK = 0.02  # the same once the worker is to end: its successor, or `docker stop`, waits
+
+
+@dataclasses.dataclass
+class Loop:
+    """Runs the parts of a worker, on which no client can make others wait."""
+
+    poller: Poller
+    lifecycle: Lifecycle
+    pool: ThreadPool
+    acceptor: Acceptor
+    bounds: Bounds
+    shutdown: Shutdown
+    on_tick: Callable[[], None]
+    on_completed: Callable[[], None]  # some requests have been served
+    next_tick: float = 0.0  # seconds of the monotonic clock
+    tick: float = TICK
+
+    def wake(self) -> None:
+        """Tick at once, from any thread or a signal's handler."""
+        self.next_tick = 0.0
+        self.poller.wake()
+
+    def run(self) -> None:
+        """Serve until the shutdown is complete."""
+        poll, connections = self.poller.poll, self.lifecycle.connections
+        on_client, on_listener = self.lifecycle.on_event, self.acceptor.on_event
+        wake_descriptor = self.poller.wake_descriptor
+        while True:
+            now = time.monotonic()
+            if now >= self.next_tick and not self._tick(now):
+                return
+            timeout = self.tick if self.next_tick > now else 0
+            for descriptor, _ in poll(self.acceptor.next_look(now, timeout)):
+                if connection := connections.get(descriptor):
+                    on_client(connection)
+                elif descriptor == wake_descriptor:
+                    self._on_wake()
+                else:
+                    on_listener(descriptor)
+
+    def _tick(self, now: float) -> bool:
+        """Do what is due by the clock; whether to go on."""
+        self.tick = SHUTDOWN_TICK if self.shutdown.due else TICK
+        self.next_tick = now + self.tick
+        self.on_tick()
+        if self.bounds.enforce(now):
+            self.next_tick = now  # after a look at what others want
+        self.acceptor.resume()
+        return self.shutdown.step(now)
+
+    def _on_wake(self) -> None:
+        """Go on with the connections whose requests threads have served."""
+        self.poller.clear_wake()
+        completed = False
+        while connection := self.pool.next_completed():
+            completed = True
+            self.lifecycle.complete(connection)
+            self.bounds.free_memory()
+        if completed:
+            self.on_completed()
