@@ -249,3 +249,21 @@ def test_the_command_line_explains_itself(image: str) -> None:
 def test_serves_with_app_serve_too(run: Run) -> None:
     container = run(command=("app", "serve")).wait_until_healthy()
     assert any("gunicorn" in word for word in processes(container)[0]["command"])
+
+
+def test_serves_with_stock_gthread_too(run: Run) -> None:
+    """The way out for a gunicorn that the template's own worker does not fit yet."""
+    stock = ("-e", "GUNICORN_CMD_ARGS=--worker-class gthread")
+    container = run(*stock).wait_until_healthy()
+    for path in ("/livez", "/readyz", "/openapi.json"):
+        assert container.get(path).status == 200
+    booted = container.logs().count("Booting worker")
+    docker("kill", "--signal", "SIGHUP", container.name)
+    eventually(
+        lambda: container.logs().count("Booting worker") == 2 * booted, 20, "all workers are new"
+    )
+    assert container.get("/readyz").status == 200
+    docker("stop", container.name)
+    state = inspect(container.name)["State"]
+    assert state["ExitCode"] == 0
+    assert "Traceback" not in container.logs()

@@ -1,7 +1,9 @@
 """What is relied on of gunicorn beyond what it documents.
 
-Any of these failing says that another gunicorn is installed than the one that drydock.server was
-written for, and measured with. Read what has changed, compare, measure, then update the digest.
+drydock.server was written for one version of gunicorn, and measured with it. Another one is no
+failure, for a security release has to be taken on the day on which it appears: what has changed is
+a warning, shown at the end. Read that, compare, measure, then update the version and the digest.
+Until then stock gthread serves without any of this: GUNICORN_CMD_ARGS="--worker-class gthread".
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import ast
 import hashlib
 import inspect
 import textwrap
+import warnings
 from typing import TYPE_CHECKING
 
 import gunicorn
@@ -110,5 +113,8 @@ def code(function: Callable[..., object]) -> str:
 def test_what_is_relied_on_is_as_it_was(
     function: Callable[..., object], digest: str, who: str
 ) -> None:
-    assert gunicorn.__version__ == VERSION
-    assert code(function) == digest, f"gunicorn's {function.__qualname__} has changed; see {who}"
+    if gunicorn.__version__ == VERSION:
+        assert code(function) == digest, who
+    elif code(function) != digest:
+        changed = f"{function.__module__}.{function.__qualname__}"
+        warnings.warn(f"gunicorn {gunicorn.__version__} has changed {changed}: {who}", stacklevel=1)
