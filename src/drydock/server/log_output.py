@@ -30,7 +30,9 @@ log = logging.getLogger("app.server")
 # requests/s. A memory limit of 96 MiB has room for that in each process.
 MAX_KEPT = 2**20
 LINE_OVERHEAD = 64  # bytes of memory for each, besides its own
-MAX_TURNS = 64  # lines that a thread writes for others before it goes on with its own work
+# Lines that are written for others: by a thread, whose client waits meanwhile (each write lets go
+# of the interpreter, up to 1 ms), and at a tick. More than one, or else they would only grow.
+THREAD_TURNS, TICK_TURNS = 2, 64
 EXIT_SECONDS = 0.3  # how long a process that ends waits for the reader
 
 
@@ -86,11 +88,11 @@ class LogOutput:
         else:
             self._keep(line)
         if self._kept:  # by this thread, or by another while this one wrote
-            self._send_kept()
+            self._send_kept(THREAD_TURNS)
 
     def flush(self) -> int:
         """Write what is kept, as far as it goes; the lines dropped since the last call."""
-        self._send_kept()
+        self._send_kept(TICK_TURNS)
         with self._counting:
             dropped, self._dropped = self._dropped, 0
             self._unreported += dropped
@@ -122,9 +124,9 @@ class LogOutput:
             return len(line)
         return written
 
-    def _send_kept(self) -> None:
-        """Write what is kept, as far as it goes; nothing if another thread is writing."""
-        for _ in range(MAX_TURNS):
+    def _send_kept(self, turns: int) -> None:
+        """Write up to `turns` lines that are kept; none while another thread is writing."""
+        for _ in range(turns):
             if not self._kept or not self._writing.acquire(blocking=False):
                 return
             try:
