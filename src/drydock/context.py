@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from flask import current_app
 
+from drydock.settings import EXTENSION, Settings
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flask import Flask
     from sqlalchemy import Engine
 
-    from drydock.database import Probe
     from drydock.info import Info
-    from drydock.settings import Settings
-
-KEY = "drydock"  # among Flask's extensions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,8 @@ class State:
     settings: Settings
     engine: Engine
     info: Info
-    probe: Probe
+    # What is wrong with the database, if that is known within so many seconds.
+    database_problem: Callable[[float], str | None]
 
     @classmethod
     def of(cls, app: Flask) -> State:
@@ -35,7 +36,7 @@ class State:
             KeyError: if no service has built it.
 
         """
-        state: State = app.extensions[KEY]
+        state: State = app.extensions[EXTENSION]
         return state
 
 

@@ -9,40 +9,50 @@ from flask import Flask, request
 from werkzeug.exceptions import NotFound
 
 from drydock import api, context, database, errors, health, info, logs, metrics, middleware
+from drydock.settings import EXTENSION
 
 if TYPE_CHECKING:
-    from drydock.service import Service
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
     from drydock.settings import Settings
 
 
-def build(service: Service, settings: Settings) -> Flask:
-    """Build the application: its parts, and the settings where each part finds them.
+def build(
+    package: str,
+    import_parts: Callable[[], Iterable[api.Blueprint]],
+    versions: Path | None,
+    settings: Settings,
+) -> Flask:
+    """Build the application of `package`: its parts, and the settings where each finds them.
+
+    `import_parts` is called once Flask is set up; `versions` is the folder of its migrations.
 
     Raises:
         drydock.database.DatabaseError: if the embedded database can't be created.
 
     """
     logs.configure(settings)
-    database.prepare(settings, service.versions)
+    database.prepare(settings, versions)
     about = info.collect(settings)
     metrics.build.labels(about.version, settings.app_revision or "", platform.python_version()).set(
         1
     )
 
     # Neither templates nor static files: a file that appears there must not be served.
-    app = Flask(service.package, static_folder=None, template_folder=None)
+    app = Flask(package, static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     # A path with two slashes is one that does not exist, and no redirect.
     app.url_map.merge_slashes = False
     engine = database.connect(settings)
-    probe = database.Probe(engine, service.versions)
-    app.extensions[context.KEY] = context.State(
-        settings=settings, engine=engine, info=about, probe=probe
+    probe = database.Probe(engine, versions)
+    app.extensions[EXTENSION] = context.State(
+        settings=settings, engine=engine, info=about, database_problem=probe.problem
     )
     app.before_request(_note_route)
     errors.init_app(app)
     documented = api.init_app(app, title=about.name, version=about.version)
-    for blueprint in (*service.import_parts(), health.blueprint):
+    for blueprint in (*import_parts(), health.blueprint):
         documented.register_blueprint(blueprint)
 
     # From the inside out: the application, its ids and counts, who the client is, the metrics.

@@ -59,7 +59,7 @@ def readyz() -> dict[str, Any]:
     """Readiness: whether requests should be sent here now."""
     if state.phase() != state.SERVING:
         raise ServiceUnavailable("stopping")
-    problem = current().probe.problem(READY_TIMEOUT)
+    problem = current().database_problem(READY_TIMEOUT)
     if problem is not None:
         raise ServiceUnavailable(f"database: {problem}")
     return {"status": "ok", "checks": {"database": "ok"}}

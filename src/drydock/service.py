@@ -100,6 +100,7 @@ class Service:
         from drydock.factory import build
 
         try:
-            return build(self, settings or self.load_settings())
+            chosen = settings or self.load_settings()
+            return build(self.package, self.import_parts, self.versions, chosen)
         except StartError as error:
             raise SystemExit(f"error: {error}") from None

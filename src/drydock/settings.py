@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Self
 
+EXTENSION = "drydock"  # among Flask's: what an application was built with (drydock.context.State)
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -354,10 +356,10 @@ class Settings:
             TypeError: if the application was built with settings of another class.
 
         """
-        # Imported here, for it imports Flask.
-        from drydock.context import current
+        # Imported here: the server does without Flask.
+        from flask import current_app
 
-        settings = current().settings
+        settings = current_app.extensions[EXTENSION].settings
         if not isinstance(settings, cls):
             raise TypeError(f"the application's settings are {type(settings)}, not {cls}")
         return settings
