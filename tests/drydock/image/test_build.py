@@ -121,12 +121,38 @@ def test_what_the_allow_list_does_not_name_never_reaches_the_build(
     assert not [path for path in listing if path.endswith((".pyc", "Makefile")) or ".git/" in path]
 
 
-def test_a_wrong_hash_stops_the_build_and_names_the_lock(checkout: Path, name: str) -> None:
-    lock = checkout / "requirements/runtime.txt"
-    lock.write_text(re.sub(r"sha256:[0-9a-f]{8}", "sha256:00000000", lock.read_text()))
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        (
+            "requirements/runtime.txt",
+            r"sha256:[0-9a-f]{8}",
+            "sha256:00000000",
+            "error: a dependency's hash does not match its lock in requirements/",
+        ),
+        (
+            "pyproject.toml",
+            r"\ndependencies = \[",
+            '\ndependencies = ["none-such",',
+            "error: a lock in requirements/ does not fit pyproject.toml; run `make lock`",
+        ),
+        (
+            "Dockerfile",
+            r"libpython\$PYTHON-minimal",
+            "libpython9.9-minimal",
+            "error: Debian's archive has no package of a name that the Dockerfile has",
+        ),
+    ],
+)
+def test_what_has_drifted_stops_the_build_with_one_clear_line(
+    checkout: Path, name: str, file: str, old: str, new: str, message: str
+) -> None:
+    text = (checkout / file).read_text()
+    assert re.search(old, text)
+    (checkout / file).write_text(re.sub(old, new, text))
     done = make("image", f"IMAGE={name}", checkout=checkout)
     assert done.returncode != 0
-    assert "error: a dependency's hash does not match its lock in requirements/" in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
