@@ -56,6 +56,17 @@ class Stack:
             raise AssertionError(f"docker compose {' '.join(arguments)}: {done.stderr}")
         return done.stdout
 
+    def running(self) -> list[str]:
+        """The services that have a running container: a fork's own are among them."""
+        found = self.compose("ps", "--services", "--status=running").split()
+        assert {"db", "app", "gateway"} <= set(found)
+        return found
+
+    def of_the_image(self, container: str) -> bool:
+        """Whether the container runs the service's image, whatever its own service is called."""
+        image: str = inspect(container)["Config"]["Image"]
+        return image == self.variables["IMAGE"]
+
     def containers(self, service: str) -> list[str]:
         """The ids of the service's running containers."""
         return self.compose("ps", "--quiet", service).split()
@@ -85,7 +96,7 @@ class Stack:
     def ready(self) -> None:
         """Wait until all is as it was."""
         eventually(lambda: self.get("/api/notes").status == 200, 60, "the service answers again")
-        ids = [each for name in ("db", "app", "gateway") for each in self.containers(name)]
+        ids = [each for name in self.running() for each in self.containers(name)]
 
         def healthy() -> bool:
             return all(inspect(each)["State"]["Health"]["Status"] == "healthy" for each in ids)
