@@ -22,7 +22,7 @@ RUN echo 'APT::Update::Error-Mode "any";' > /etc/apt/apt.conf.d/strict
 # ^^^^ in tracebacks, the compressed image is 2 MB smaller.
 ENV PYTHONNODEBUGRANGES=1
 
-# What is said before the first stage each stage that needs it has to ask for.
+# An argument from before the first stage is known to a stage, and to those after it, that names it.
 ARG PYTHON
 
 # ---- rootfs: the file system of the image, from Debian packages ---------------------------------

@@ -28,9 +28,9 @@ import app, drydock.factory, drydock.server.hooks, drydock.server.logger, gunico
 app.service.import_parts()
 points["imports"] = time.time()
 build = drydock.factory.build
-def timed(service, settings):
+def timed(*arguments):
     began = time.time()
-    built = build(service, settings)
+    built = build(*arguments)
     points["settings"], points["application"] = began, time.time()
     import json
     print(json.dumps(points), flush=True)

@@ -1,4 +1,4 @@
-"""Write docs/settings.md and .env.example from app.settings, docs/malformed.md from its tests.
+"""Write docs/settings.md and .env.example from the settings, docs/malformed.md from its tests.
 
 Each has one list behind it. With --check nothing is written: status 1 if a file differs from what
 would be. Run with tests/ on the path, where the list of malformed requests is.

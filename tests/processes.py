@@ -32,5 +32,5 @@ def running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen
         try:
             yield process
         finally:
-            if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):  # there is nothing left
                 os.killpg(process.pid, signal.SIGKILL)

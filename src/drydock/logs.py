@@ -30,6 +30,9 @@ current_ids: ContextVar[tuple[str | None, str | None]] = ContextVar("ids", defau
 LONGEST = 4096  # bytes of a line
 CUT = 256  # characters of a message that is too long: no more than 6 bytes each when escaped
 
+# The template's loggers are called app, app.access, app.database and so on: people search logs by
+# these names, which outlive the modules'.
+
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 

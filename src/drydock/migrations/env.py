@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def own_connection() -> Connection:
-    """A connection by the settings' own, for `alembic revision` and the like, typed by a developer.
+    """A connection made from the settings, for `alembic revision` and the like, as developers type.
 
     All tables of the service are then imported, for Alembic to compare.
 

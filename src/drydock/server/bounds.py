@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # A thousand clients whose time is up together must not make all others wait until each has its 408.
 MAX_EXPIRED = 20
 
-MIN_SECONDS = 1.0  # that a body may take before it is dropped for its memory
+MIN_SECONDS = 1.0  # that a request may take to arrive before it is dropped for its memory
 
 
 class Bounds:

@@ -76,7 +76,7 @@ def configure(service: Service) -> dict[str, Any]:
         # What waits to be accepted; the kernel takes its own limit (net.core.somaxconn) if that is
         # lower.
         "backlog": settings.web_backlog,
-        # Pieces of a file go the way of every other answer: what the client does not take is kept.
+        # Pieces of a file go the way of every response: what the client does not take is kept.
         "sendfile": False,
         # Named, for "auto" takes whatever version of a faster one happens to be installed.
         "http_parser": "python",

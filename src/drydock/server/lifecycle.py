@@ -163,6 +163,7 @@ class Lifecycle:
     def _submit(self, connection: Connection) -> None:
         """RECEIVING -> IN_FLIGHT: let the next free thread serve the request."""
         self.receiving.pop(connection, None)
+        self.parked.pop(connection, None)
         pool = self.pool
         if pool.busy and self.probe.may_be_answered(connection):
             self.respond(connection, responses.alive())

@@ -15,7 +15,7 @@ import struct
 import time
 
 ESTABLISHED = 1
-PLUG_TIMEOUT = 0.05  # seconds; on loopback all of this is a matter of microseconds
+FILL_TIMEOUT = 0.05  # seconds; on loopback all of this is a matter of microseconds
 
 
 def _tcp_info(sock: socket.socket) -> tuple[int, int]:
@@ -33,10 +33,10 @@ def plug(listener: socket.socket) -> bool:
     """
     listener.listen(0)
     host, port = listener.getsockname()[:2]
-    deadline = time.monotonic() + PLUG_TIMEOUT
+    deadline = time.monotonic() + FILL_TIMEOUT
     # Among the errors: that there is no file descriptor for one more socket.
     with contextlib.suppress(OSError), socket.socket(listener.family) as filler:
-        filler.settimeout(PLUG_TIMEOUT)
+        filler.settimeout(FILL_TIMEOUT)
         filler.connect(("127.0.0.1" if host == "0.0.0.0" else host, port))  # noqa: S104
         # To its client a connection seems complete before it is in the queue. Only one that is
         # there acknowledges data.

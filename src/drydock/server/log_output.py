@@ -31,7 +31,8 @@ log = logging.getLogger("app.server")
 MAX_KEPT = 2**20
 LINE_OVERHEAD = 64  # bytes of memory for each, besides its own
 # Lines that are written for others: by a thread, whose client waits meanwhile (each write lets go
-# of the interpreter, up to 1 ms), and at a tick. More than one, or else they would only grow.
+# of the interpreter, up to 1 ms), and at a tick. With one for each new line some would always be
+# left.
 THREAD_TURNS, TICK_TURNS = 2, 64
 EXIT_SECONDS = 0.3  # how long a process that ends waits for the reader
 
@@ -58,6 +59,7 @@ class LogOutput:
         self._kept_bytes = 0
         self._dropped = 0  # lines, since flush() last returned their number
         self._unreported = 0  # the same, since it was last logged
+        self._gone = False  # the reader, so that a report would be dropped as well
 
     def open(self, descriptor: int) -> None:
         """Write to what `descriptor` refers to."""
@@ -79,10 +81,13 @@ class LogOutput:
         """Write a line, now or later, or drop it; from any thread."""
         if not self._kept and self._writing.acquire(blocking=False):  # nearly always
             try:
-                written = self._send(line)
-                if written < len(line):
-                    self._keep_first(line[written:])
-                    return
+                if self._kept:  # another thread has left a part of its line meanwhile
+                    self._keep(line)
+                else:
+                    written = self._send(line)
+                    if written < len(line):
+                        self._keep_first(line[written:])
+                        return
             finally:
                 self._writing.release()
         else:
@@ -96,7 +101,7 @@ class LogOutput:
         with self._counting:
             dropped, self._dropped = self._dropped, 0
             self._unreported += dropped
-            if self._kept or not self._unreported:
+            if self._kept or self._gone or not self._unreported:
                 return dropped
             unreported, self._unreported = self._unreported, 0
         log.warning("%d log lines were dropped: nobody read them in time", unreported)
@@ -121,7 +126,9 @@ class LogOutput:
         except OSError:
             with self._counting:
                 self._dropped += 1
+                self._gone = True
             return len(line)
+        self._gone = False
         return written
 
     def _send_kept(self, turns: int) -> None:

@@ -28,7 +28,7 @@ class LivenessProbe:
         self.cfg = cfg
         self.pool = pool
         self.metrics_port = settings.metrics_port
-        self.hang_timeout = settings.web_hang_timeout
+        self.hang_timeout = cfg.timeout
 
     def may_be_answered(self, connection: Connection) -> bool:
         """Whether the connection's request is a valid probe, and the worker overloaded but alive.

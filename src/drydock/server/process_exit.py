@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("gunicorn")
 
-# Seconds that exit handlers may take together. The first also of a service that is out of time: the
-# arbiter kills a second after GRACEFUL_TIMEOUT.
+# Seconds that exit handlers may take together. The least is there for a service whose
+# GRACEFUL_TIMEOUT is over, too: the arbiter kills a second after that.
 MIN_SECONDS, MAX_SECONDS = 0.5, 3.0
+WARN_SECONDS = 0.2  # in which the warning has to be written
 
 
 def leave(worker_exit: Callable[[], object], seconds_left: float) -> NoReturn:
@@ -27,6 +28,9 @@ def leave(worker_exit: Callable[[], object], seconds_left: float) -> NoReturn:
     seconds = max(MIN_SECONDS, min(MAX_SECONDS, seconds_left))
 
     def give_up(_number: int, _frame: object) -> NoReturn:
+        # The next alarm ends the process: a thread that hangs may have a lock of the log's.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, WARN_SECONDS)
         log.warning("exit handlers were cut off after %g s", seconds)
         os._exit(0)
 

@@ -53,6 +53,7 @@ class Shutdown:
     @property
     def due(self) -> bool:
         """Whether this worker is to end."""
+        # By the phase, too: a signal that came before its handler was there is lost.
         return self.requested or state.phase() == state.ENDING
 
     def step(self, now: float) -> bool:

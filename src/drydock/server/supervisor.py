@@ -213,7 +213,11 @@ class Supervisor:
         state.clear_slot(worker.slot)
         if responded:
             self.crashes.clear()
-        elif state.phase() == state.SERVING and not stopping:
+        elif (
+            getattr(worker, "sets_flags", False)  # gunicorn's own workers say neither
+            and state.phase() == state.SERVING
+            and not stopping
+        ):
             now = time.monotonic()
             self.crashes.append(now)
             if len(self.crashes) == MAX_CRASHES and now - self.crashes[0] < CRASH_SECONDS:

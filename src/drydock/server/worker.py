@@ -65,6 +65,7 @@ class Worker(ThreadWorker):
     """A gthread worker whose threads never wait for a client."""
 
     slot: int  # given by the hook pre_fork
+    sets_flags = True  # says in the shared state whether it has responded, and that it is stopping
     arbiter: Arbiter  # given by the hook post_fork
 
     @classmethod
@@ -119,7 +120,12 @@ class Worker(ThreadWorker):
         super(ThreadWorker, self).init_process()
         self.log.info("Worker exiting (pid: %s)", self.pid)
         worker_exit = functools.partial(self.cfg.worker_exit, self.arbiter, self)
-        process_exit.leave(worker_exit, self.shutdown.seconds_left())
+        seconds = self.shutdown.seconds_left()
+        if self.cfg.timeout:
+            # No heartbeat comes from now on, and the arbiter must not take that for a hang.
+            self.notify()
+            seconds = min(seconds, self.cfg.timeout - 1)
+        process_exit.leave(worker_exit, seconds)
 
     def init_signals(self) -> None:
         """Leave SIGINT to the arbiter: a terminal sends it to every process of the group."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import signal
 import time
@@ -113,7 +114,7 @@ def test_the_service_s_own_api_is_as_it_describes_itself(run: Run, tmp_path: Pat
     """Whatever the fork's service is: no 5xx, no status that its description does not name."""
     token = "a-token-for-the-tests"
     container = run("-e", f"API_TOKEN={token}", "-e", "LOG_LEVEL=error").wait_until_healthy()
-    assert check_api(container, token, tmp_path, examples=50) > 0
+    assert check_api(container, token, tmp_path, examples=500) > 0
     assert container.logs() == ""
 
 
@@ -251,17 +252,21 @@ def test_serves_with_app_serve_too(run: Run) -> None:
     assert any("gunicorn" in word for word in processes(container)[0]["command"])
 
 
+def has_booted(container: Container, workers: int) -> bool:
+    return container.logs().count("Booting worker") == workers
+
+
 def test_serves_with_stock_gthread_too(run: Run) -> None:
     """The way out for a gunicorn that the template's own worker does not fit yet."""
-    stock = ("-e", "GUNICORN_CMD_ARGS=--worker-class gthread")
+    stock = ("-e", "GUNICORN_CMD_ARGS=--worker-class gthread", "-e", "WEB_CONCURRENCY=2")
     container = run(*stock).wait_until_healthy()
     for path in ("/livez", "/readyz", "/openapi.json"):
         assert container.get(path).status == 200
-    booted = container.logs().count("Booting worker")
-    docker("kill", "--signal", "SIGHUP", container.name)
-    eventually(
-        lambda: container.logs().count("Booting worker") == 2 * booted, 20, "all workers are new"
-    )
+    assert has_booted(container, 2)
+    # More often than the template's own worker may end before it has responded.
+    for expected in (4, 6, 8):
+        docker("kill", "--signal", "SIGHUP", container.name)
+        eventually(functools.partial(has_booted, container, expected), 20, "all workers are new")
     assert container.get("/readyz").status == 200
     docker("stop", container.name)
     state = inspect(container.name)["State"]

@@ -178,3 +178,50 @@ def test_a_process_that_ends_gives_the_reader_a_moment(
     output.finish()
     assert LINE in data
     assert read(reader) == b""
+
+
+def test_a_line_that_was_begun_is_completed_before_that_of_another_thread(
+    output: LogOutput, ends: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its look at what is kept and its turn a thread can be overtaken."""
+    reader, _ = ends
+
+    class Overtaking:
+        """A lock that comes free only after another thread has left a part of its line."""
+
+        def acquire(self, *, blocking: bool) -> bool:
+            assert not blocking
+            if not output._kept:
+                output._keep_first(b"end of a line\n")
+            return True
+
+        def release(self) -> None:
+            pass
+
+    monkeypatch.setattr(output, "_writing", Overtaking())
+    output.write(LINE)
+    output.flush()
+    assert read(reader) == b"end of a line\n" + LINE
+
+
+def test_the_report_of_dropped_lines_waits_for_a_reader(
+    output: LogOutput, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else each report would be dropped, counted, and reported in turn."""
+    reader, writer = os.pipe()
+    output.open(writer)
+    os.close(reader)
+    output.write(LINE)
+    assert output.flush() == 1
+    assert output.flush() == 0
+    assert not caplog.records
+    os.close(writer)
+    reader, writer = os.pipe()
+    output.open(writer)
+    output.write(LINE)
+    output.flush()
+    assert [record.getMessage() for record in caplog.records] == [
+        "1 log lines were dropped: nobody read them in time"
+    ]
+    for descriptor in (reader, writer):
+        os.close(descriptor)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FILE = next(
     file
-    for file in (Path("gunicorn.conf.py"), Path(__file__).parents[2] / "gunicorn.conf.py")
+    for file in (Path("gunicorn.conf.py"), Path(__file__).parents[3] / "gunicorn.conf.py")
     if file.exists()
 ).absolute()
 

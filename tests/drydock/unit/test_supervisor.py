@@ -19,6 +19,7 @@ class FakeWorker:
         self.age = age
         self.slot = slot
         self.pid = 1000 + age
+        self.sets_flags = True
 
 
 class FakeLog:
@@ -206,6 +207,15 @@ def test_workers_that_die_before_their_first_answer_end_it(arbiter: Any) -> None
         supervisor.note_end(arbiter, dead)
     with pytest.raises(HaltServer, match="5 workers in a row"):
         supervisor.note_end(arbiter, dead)
+
+
+def test_workers_that_say_nothing_of_themselves_are_no_crash_loop(arbiter: Any) -> None:
+    """gunicorn's own, which end one after the other when they are replaced."""
+    supervisor.take_over(arbiter, 0)
+    for _ in range(20):
+        stock: Any = FakeWorker(9, 7)
+        stock.sets_flags = False
+        supervisor.note_end(arbiter, stock)
 
 
 def test_no_worker_is_killed_for_the_time_in_which_all_stood_still(

@@ -711,6 +711,22 @@ def test_memory_is_bounded(run: Callable[..., Running]) -> None:
         )
 
 
+def test_a_parked_connection_that_is_served_is_no_longer_parked(
+    run: Callable[..., Running],
+) -> None:
+    """Making room for another reads from it; what waits for memory must not be there twice."""
+    running = run(WEB_BUFFER_BYTES=str(2**20))
+    parts = running.worker.lifecycle
+    with running.connect(POST % b"echo" + b"Content-Length: 4\r\n\r\nab") as client:
+        eventually(lambda: parts.receiving)
+        (parked,) = parts.receiving
+        parts.parked[parked] = None
+        client.sendall(b"cd")
+        assert b"200 OK" in client.recv(65536)
+        eventually(lambda: parked in parts.idle)
+        assert parked not in parts.parked
+
+
 @pytest.mark.parametrize("size", [1_000_000, 100_000, 10, 1])
 def test_what_is_kept_is_no_more_than_twice_what_is_counted(size: int) -> None:
     def kept() -> int:
