@@ -31,7 +31,7 @@ def run(*command: str) -> None:
 
 
 def main() -> None:
-    """Run the suite twice."""
+    """Run each suite on both databases."""
     test = image.name("test")
     for package, tests in SUITES.items():
         say(f"unit tests of {package} in the image, on SQLite")

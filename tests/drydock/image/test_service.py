@@ -19,6 +19,7 @@ from containers import (
     docker,
     ended,
     eventually,
+    inspect,
     remove_containers,
     started,
     unique,
@@ -55,6 +56,19 @@ def add(container: Container, title: str) -> urllib3.BaseHTTPResponse:
 def titles(container: Container) -> list[str]:
     answer = container.get("/notes?page_size=100").json()
     return [note["title"] for note in answer["notes"]]
+
+
+def test_answers_over_http_as_the_application_does(service: Container, named_image: str) -> None:
+    assert service.get("/hello/jvictor").json() == {
+        "message": "Hello, jvictor!",
+        "environment": "production",
+    }
+    assert service.get("/").json()["message"] == "Hello from Docker!"
+    assert service.get("/hello/a/b").status == 404
+    labels = inspect(named_image)["Config"]["Labels"]
+    about = service.get("/about").json()
+    assert (about["revision"] or "") == labels["org.opencontainers.image.revision"]
+    assert labels["org.opencontainers.image.version"] in ("", about["version"])
 
 
 @pytest.fixture
