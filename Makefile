@@ -33,7 +33,7 @@ up: python ## Build and start the stack, wait until it is healthy, show where it
 	@$(PYTHON) scripts/stack.py up
 
 down: ## Stop the stack; the data is kept
-	@docker compose down
+	@docker compose --profile '*' down
 
 logs: ## Show what the stack prints; in a terminal, as it comes
 	@docker compose --ansi never logs $$(if [[ -t 1 ]]; then echo --follow; fi)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMPOSE = ("docker", "compose", "--ansi=never", "--project-directory", str(ROOT))
+ALL_PROFILES = ("--profile", "*")  # what was switched off meanwhile may still run
 SECRETS = ("db_password", "api_token")
 FOLDER = ROOT / "secrets"
 
@@ -144,8 +145,8 @@ def up() -> None:
     address = f"http://localhost:{port()}/"
     say("starting the stack and waiting until it is healthy ...")
     # As many replicas as there are: compose would go back to one.
-    count = max(1, len(replicas()))
-    done = compose("up", "--detach", "--no-build", "--wait", "--scale", f"app={count}")
+    counts = [f"--scale={name}={max(1, len(replicas(name)))}" for name in services()]
+    done = compose("up", "--detach", "--no-build", "--wait", *counts)
     if done.returncode != 0:
         if any(word in done.stderr for word in ("already allocated", "address already in use")):
             die(f"port {port()} is in use on this machine; choose another: make up PORT=8081")
@@ -178,50 +179,76 @@ def unhealthy() -> list[str]:
     ]
 
 
-def replicas() -> list[str]:
+def services() -> list[str]:
+    """The services of this project's image that go on running: app, and what a fork adds."""
+    all_of_them: dict[str, Any] = config()["services"]
+    own = all_of_them["app"]["image"]
+    return [
+        name
+        for name, each in all_of_them.items()
+        if each.get("image") == own and each.get("restart") != "no"
+    ]
+
+
+def replicas(service: str) -> list[str]:
     """The ids of the service's containers, the oldest first."""
-    numbered = sorted(containers("app"), key=lambda each: int(each["Name"].rpartition("-")[2]))
+    numbered = sorted(containers(service), key=lambda each: int(each["Name"].rpartition("-")[2]))
     return [each["ID"] for each in numbered]
 
 
-def scale(count: int) -> subprocess.CompletedProcess[str]:
+def scale(service: str, count: int) -> subprocess.CompletedProcess[str]:
     """Have `count` replicas, all healthy; those that run are left as they are."""
     options = ("--detach", "--no-build", "--no-deps", "--no-recreate", "--wait")
-    return compose("up", *options, "--scale", f"app={count}", "app")
+    return compose("up", *options, "--scale", f"{service}={count}", service)
 
 
 def rollout() -> None:
-    """Replace the service's containers one by one, each after its successor is healthy."""
-    old = replicas()
-    if not old:
+    """Replace the containers of the project's image one by one, as replace() does."""
+    if not replicas("app"):
         die("the stack is not running; `make up` starts it")
     prepare()
     say("migrating the database ...")
     migrated = compose("run", "--rm", "--no-deps", "migrate")
     if migrated.returncode != 0:
         fail("the migration failed, and nothing was replaced", migrated)
-    for number, container in enumerate(old, 1):
-        say(f"replacing replica {number} of {len(old)} ...")
-        before = set(replicas())
-        ready = False
-        try:
-            ready = scale(len(before) + 1).returncode == 0
-        finally:  # an interruption included: who is not healthy must not stay
-            new = set(replicas()) - before
-            if not ready:
-                for failed in new:
-                    subprocess.run(["docker", "logs", "--tail=8", failed], check=False)
-                    capture("docker", "rm", "--force", "--volumes", failed)
+    for service in services():
+        replace(service)
+
+
+def replace(service: str) -> None:
+    """Replace the service's containers one by one, each after its successor is healthy.
+
+    One that has none, as it is new in compose.yaml, gets its first.
+    """
+    old = replicas(service)
+    for number in range(max(1, len(old))):
+        title = f"replacing replica {number + 1} of {len(old)} of" if old else "starting"
+        say(f"{title} {service} ...")
+        start_one_more(service, f"{number} of {len(old)} replicas are new")
+        if old:
+            # The grace period is the container's own.
+            stopped = output("docker", "stop", old[number])
+            if stopped is None or output("docker", "rm", "--volumes", old[number]) is None:
+                die(f"the replica {old[number]} could not be stopped; all its successors serve")
+    say(f"replaced {len(old)} of {len(old)} of {service}" if old else f"started {service}")
+
+
+def start_one_more(service: str, progress: str) -> None:
+    """Start a replica and wait until it is healthy; else remove it, and end with `progress`."""
+    before = set(replicas(service))
+    ready = False
+    try:
+        ready = scale(service, len(before) + 1).returncode == 0
+    finally:  # also where this is interrupted: a replica that is not healthy must go
         if not ready:
-            die(
-                f"the new replica did not become healthy (its last lines are above) and was"
-                f" removed; {number - 1} of {len(old)} replicas are new, all others still serve"
-            )
-        # The grace period is the container's own.
-        stopped = output("docker", "stop", container)
-        if stopped is None or output("docker", "rm", "--volumes", container) is None:
-            die(f"the replica {container} could not be stopped; all its successors serve")
-    say(f"replaced {len(old)} of {len(old)}")
+            for failed in set(replicas(service)) - before:
+                subprocess.run(["docker", "logs", "--tail=8", failed], check=False)
+                capture("docker", "rm", "--force", "--volumes", failed)
+    if not ready:
+        die(
+            f"the new replica of {service} did not become healthy (its last lines are above) and"
+            f" was removed; {progress}, all others still serve"
+        )
 
 
 def agreed(question: str) -> bool:
@@ -238,7 +265,7 @@ def agreed(question: str) -> bool:
 def clean() -> None:
     """Remove the stack's containers and networks; its data only if somebody says so."""
     for project in projects():
-        done = compose("--project-name", project, "down")
+        done = compose("--project-name", project, *ALL_PROFILES, "down")
         if done.returncode != 0:
             fail(f"the stack {project} could not be removed", done)
     for volume in databases():

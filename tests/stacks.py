@@ -59,7 +59,7 @@ class Stack:
     def running(self) -> list[str]:
         """The services that have a running container: a fork's own are among them."""
         found = self.compose("ps", "--services", "--status=running").split()
-        assert {"db", "app", "gateway"} <= set(found)
+        assert {"db", "app", "work", "gateway"} <= set(found)
         return found
 
     def of_the_image(self, container: str) -> bool:
@@ -84,8 +84,9 @@ class Stack:
         answer = self.get("/api/notes?page_size=100").json()
         return [note["title"] for note in answer["notes"]]
 
-    def scale(self, count: int) -> None:
-        self.compose("up", "--detach", "--no-build", "--wait", "--scale", f"app={count}")
+    def scale(self, count: int, work: int = 1) -> None:
+        scales = (f"--scale=app={count}", f"--scale=work={work}")
+        self.compose("up", "--detach", "--no-build", "--wait", *scales)
         assert len(self.containers("app")) == count
 
     def outside(self, code: str) -> str:

@@ -14,6 +14,7 @@ service = drydock.Service(
     settings="app.settings:Settings",
     parts=("app.index", "app.hello", "app.blogs"),
     migrations="app.migrations",
+    work="app.work:step",
 )
 
 

@@ -229,6 +229,20 @@ class Settings:
         3600,
         "The seconds that a stopping service gives to the requests that it has.",
     )
+    work_interval: int = whole(
+        10,
+        1,
+        86_400,
+        "The seconds that the background process (`app work`) waits after a step, unless that said"
+        " that there is more to do.",
+    )
+    work_timeout: int = whole(
+        300,
+        1,
+        86_400,
+        "The seconds that a step of the background process may take. For a longer one the process"
+        " ends, with its trace in the log, and the engine starts it again.",
+    )
     max_fields: int = whole(
         100,
         16,

@@ -19,8 +19,8 @@ MIN_SECONDS, MAX_SECONDS = 0.5, 3.0
 WARN_SECONDS = 0.2  # in which the warning has to be written
 
 
-def leave(worker_exit: Callable[[], object], seconds_left: float) -> NoReturn:
-    """Run gunicorn's hook `worker_exit`, then what is registered with `atexit`, and exit with 0.
+def leave(worker_exit: Callable[[], object], seconds_left: float, status: int = 0) -> NoReturn:
+    """Run gunicorn's hook `worker_exit`, then what is registered with `atexit`, and exit.
 
     They have `seconds_left`, within bounds; a handler that hangs then holds the worker no longer.
     Call it in the main thread, which alone has signals.
@@ -32,7 +32,7 @@ def leave(worker_exit: Callable[[], object], seconds_left: float) -> NoReturn:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, WARN_SECONDS)
         log.warning("exit handlers were cut off after %g s", seconds)
-        os._exit(0)
+        os._exit(status)
 
     # An alarm and not a thread, which a low pids limit may not allow. Python calls its handler also
     # while the main thread waits for a lock, a socket or a sleep.
@@ -46,4 +46,4 @@ def leave(worker_exit: Callable[[], object], seconds_left: float) -> NoReturn:
     # Not by the interpreter's own end, which takes all objects apart, and for that copies the
     # memory that is shared with the arbiter: at a low limit the kernel killed it there. It would
     # wait for the threads, too.
-    os._exit(0)
+    os._exit(status)

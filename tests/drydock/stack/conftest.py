@@ -37,6 +37,8 @@ def shared_stack(probe: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             # The very image that is to be proved, and not one built of a copy.
             "IMAGE": probe,
             "IMAGE_AS_IS": "1",
+            # The background process, too.
+            "COMPOSE_PROFILES": "work",
             # These tests' load all comes from one address.
             "GATEWAY_RATE": "100000",
             "GATEWAY_BURST": "1000",

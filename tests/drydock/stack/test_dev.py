@@ -39,6 +39,7 @@ def dev(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
         "PORT": str(free_port()),
         "DEBUG_PORT": str(free_port()),
         "IMAGE": image,
+        "COMPOSE_PROFILES": "work",
     }
     log = folder / "log"
     command = ["make", "dev", f"PYTHON={sys.executable}"]
@@ -117,6 +118,13 @@ def test_a_broken_edit_is_shown_and_the_next_one_mends_it(
     until_served(stack, "SyntaxError")
     hello.write_text(good)
     until_served(stack, "Hello")
+
+
+def test_an_edit_restarts_the_background_process(dev: tuple[Stack, Path]) -> None:
+    stack, log = dev
+    file = stack.checkout / "src/app/work.py"
+    replace(file, '"step %d begins"', '"edited step %d begins"')
+    eventually(lambda: "edited step 1 begins" in log.read_text(), 30, "the edit is run")
 
 
 def test_a_debugger_can_attach(dev: tuple[Stack, Path]) -> None:

@@ -42,13 +42,16 @@ def test_every_container_is_hardened_and_bounded(stack: Stack) -> None:
             assert host["LogConfig"]["Config"]["max-size"]
             assert host["RestartPolicy"]["Name"] == "unless-stopped"
             # Its own processes: a health check begins as root, outside.
-            own = {inspect(container)["State"]["Pid"]}
+            main = inspect(container)["State"]["Pid"]
+            own = {main}
             listed = docker("top", container, "-eo", "pid,ppid,uid").stdout.splitlines()[1:]
-            for pid, parent, uid in sorted(tuple(map(int, line.split())) for line in listed):
+            found = sorted(tuple(map(int, line.split())) for line in listed)
+            assert main in {pid for pid, _, _ in found}
+            for pid, parent, uid in found:
                 if own & {pid, parent}:
                     own.add(pid)
                     assert uid != 0
-            assert len(own) > 1
+            assert len(own) > 1 or service == "work"  # which is a single process
 
 
 def test_the_service_itself_runs_in_it(small: Stack) -> None:
@@ -80,7 +83,8 @@ def test_only_the_gateway_is_published_and_the_database_has_no_way_out(stack: St
 
 def test_the_data_survives_down_and_up(stack: Stack) -> None:
     stack.add("kept over down and up")
-    assert stack.make("down").returncode == 0
+    # What was switched off meanwhile is stopped all the same.
+    assert stack.make("down", COMPOSE_PROFILES="").returncode == 0
     assert stack.compose("ps", "--quiet") == ""
     up = stack.make("up")
     assert up.returncode == 0, up.stderr
