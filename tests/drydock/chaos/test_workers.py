@@ -157,7 +157,7 @@ def test_workers_that_die_at_every_first_request_end_it(image: str) -> None:
     ):
         docker("wait", container.name)
         assert exit_status(container) == 1
-        assert container.logs().count("5 workers in a row died before their first answer") == 1
+        assert container.logs().count("5 workers in a row died before their first response") == 1
 
 
 def test_no_request_is_lost_by_a_pause(image: str) -> None:

@@ -140,7 +140,7 @@ def test_each_answer_is_a_line_of_the_log_and_no_other_line_is_there(outcome: Ou
         if line["request_id"] is None:
             assert line["logger"] in TALKATIVE, line
         elif line["logger"] != "app.access":
-            assert line["message"].startswith("refused 127.0.0.1 with 4"), line
+            assert line["message"].startswith("rejected 127.0.0.1 with 4"), line
 
 
 def test_no_case_is_an_error_of_the_service_s_own(outcome: Outcome) -> None:

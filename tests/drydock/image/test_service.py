@@ -309,7 +309,7 @@ def test_workers_lines_do_not_mix_under_a_flood_of_long_ones(run: Run) -> None:
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: raw(container.port, request), range(400)))
     lines = [json.loads(line) for line in container.logs().splitlines()]
-    refused = [line for line in lines if line["message"].startswith("refused ")]
+    refused = [line for line in lines if line["message"].startswith("rejected ")]
     assert len(refused) == 400
     assert all(line["request_id"] for line in refused)
 
