@@ -19,7 +19,7 @@ service = drydock.Service(
 
 
 def create_app(settings: drydock.Settings | None = None) -> Flask:
-    """Build the application. A function, for `flask run` takes no method.
+    """Build the application. A function, since `flask run` takes no method.
 
     Raises:
         SystemExit: with one clear line for each thing that is wrong with the environment.

@@ -26,9 +26,9 @@ def writer_only(view: Callable[..., Any]) -> Callable[..., Any]:
             if not settings.development:
                 raise Forbidden("Writing is off: no API_TOKEN is set.")
             return view(*arguments, **named)
-        # Not by werkzeug's parser, which takes a token with "=" in it for parameters.
+        # Not by werkzeug's parser, which reads a token with "=" in it as parameters.
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        # In constant time, so that no answer tells how much of a guess was right.
+        # In constant time, so that the time does not show how much of a guess was right.
         if scheme.lower() != "bearer" or not hmac.compare_digest(
             token.strip().encode(errors="replace"), settings.api_token.encode()
         ):

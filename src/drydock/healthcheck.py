@@ -20,7 +20,7 @@ def check(port: int, timeout: float = TIMEOUT) -> str | None:
     """Ask the service on this machine's `port`; return None if healthy, else what is wrong.
 
     `timeout` (seconds) bounds the exchange as a whole: a server that sends a byte now and then
-    is as sick as one that sends none.
+    is as unhealthy as one that sends none.
     """
     deadline = time.monotonic() + timeout
     status_line = b""
