@@ -1,4 +1,4 @@
-# The verbs of this project. CI types the same ones: whatever it does, you can do.
+# The verbs of this project. CI runs the same ones: whatever it does, you can do.
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 SHELL := /bin/bash

@@ -1,7 +1,7 @@
 """Write docs/settings.md and .env.example from the settings, docs/malformed.md from its tests.
 
-Each has one list behind it. With --check nothing is written: status 1 if a file differs from what
-would be. Run with tests/ on the path, where the list of malformed requests is.
+Each is made from one list. With --check nothing is written, and the status is 1 if a file differs
+from its list. Run with tests/ on the path, where the list of malformed requests is.
 """
 
 from __future__ import annotations

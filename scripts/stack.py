@@ -91,7 +91,7 @@ def make_secrets() -> None:
 
 
 def check_modes() -> None:
-    """See that the gateway's user can read what is mounted into it; a strict umask forbids that."""
+    """Check that the gateway's user can read what is mounted; a strict umask forbids that."""
     for file in (ROOT / "deploy/gateway").rglob("*"):
         needed = 0o555 if file.is_dir() else 0o444
         if file.stat().st_mode & needed != needed:
@@ -121,18 +121,18 @@ def fail(what: str, done: subprocess.CompletedProcess[str], *services: str) -> N
 
 
 def ask(address: str) -> str:
-    """The status and the answer, in one line; not by way of a proxy.
+    """The status and body of the response, in one line; not by way of a proxy.
 
     Whether there is anything at that path is up to the service.
     """
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(address, timeout=10) as answer:
-            return f"{answer.status} {answer.read().decode().strip()}"
+        with opener.open(address, timeout=10) as response:
+            return f"{response.status} {response.read().decode().strip()}"
     except urllib.error.HTTPError as error:
         if error.code < 500:
             return f"{error.code} {error.read().decode().strip()}"
-        die(f"the stack is healthy, but {address} answers {error.code}; `make logs` tells more")
+        die(f"the stack is healthy, but {address} responds with {error.code}; see `make logs`")
     except OSError as error:
         die(f"the stack is healthy, but {address} can't be reached from here: {error}")
 
@@ -140,7 +140,7 @@ def ask(address: str) -> str:
 def up() -> None:
     """Start what does not run, in order, and wait until all is healthy."""
     if os.environ.get("PORT"):
-        port()  # what is wrong with it had better be said before the build
+        port()  # so that an error in it is reported before the build
     prepare()
     address = f"http://localhost:{port()}/"
     say("starting the stack and waiting until it is healthy ...")
@@ -159,8 +159,8 @@ def up() -> None:
 def containers(*services: str) -> list[dict[str, Any]]:
     """The stack's containers as compose lists them; not those of `docker compose run`."""
     listed = output(*COMPOSE, "ps", "--all", "--format", "json", *services)
-    if listed is None:  # taken for none, replicas that serve would be removed
-        die("`docker compose ps` failed: which containers there are can't be told")
+    if listed is None:  # if that counted as none, replicas that serve would be removed
+        die("`docker compose ps` failed: which containers there are is not known")
     # One object a line; older versions of compose print one list.
     found: list[dict[str, Any]] = []
     for line in listed.splitlines():
@@ -239,7 +239,7 @@ def start_one_more(service: str, progress: str) -> None:
     ready = False
     try:
         ready = scale(service, len(before) + 1).returncode == 0
-    finally:  # also where this is interrupted: a replica that is not healthy must go
+    finally:  # on an interruption too, a replica that is not healthy must be removed
         if not ready:
             for failed in set(replicas(service)) - before:
                 subprocess.run(["docker", "logs", "--tail=8", failed], check=False)

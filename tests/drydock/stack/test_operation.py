@@ -65,7 +65,7 @@ def test_the_service_itself_runs_in_it(small: Stack) -> None:
 def test_a_rollout_that_can_t_see_its_replicas_says_so(small: Stack) -> None:
     done = small.make("rollout", DOCKER_HOST="unix:///nowhere")
     assert done.returncode != 0
-    assert "which containers there are can't be told" in done.stderr
+    assert "which containers there are is not known" in done.stderr
 
 
 def test_only_the_gateway_is_published_and_the_database_has_no_way_out(stack: Stack) -> None:
@@ -132,7 +132,7 @@ def test_a_backup_brings_back_what_was_deleted_and_nothing_else(
     [
         (None, "No such file"),
         (b"SELECT 1;", "is no backup"),
-        (b"PGDMP" + 100 * b"x", "nothing was changed, for pg_restore failed"),
+        (b"PGDMP" + 100 * b"x", "nothing was changed, because pg_restore failed"),
     ],
 )
 def test_a_broken_backup_changes_nothing(
