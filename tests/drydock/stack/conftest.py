@@ -59,7 +59,7 @@ def shared_stack(probe: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture
 def stack(shared_stack: Stack, request: pytest.FixtureRequest) -> Iterator[Stack]:
-    """The stack of all tests; what a failed one left of it is mended before the next."""
+    """The stack of all tests; what a failed one broke is repaired before the next."""
     yield shared_stack
     if request.node.stash.get(FAILED, False):
         (shared_stack.checkout / ".env").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The verbs of whoever runs the stack: up, down, backup, restore, clean."""
+"""The verbs of the stack's operator: up, down, backup, restore, clean."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_a_port_in_use_is_one_clear_line(stack: Stack, small: Stack) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_clean_keeps_the_data_unless_told_otherwise(small: Stack) -> None:
+def test_clean_keeps_the_data_unless_asked_to_delete_it(small: Stack) -> None:
     """The part of it that is about data; the other removes images that other tests need."""
     clean = [sys.executable, "scripts/stack.py", "clean"]
     volume = f"{small.project}_db"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from stacks import Stack
 
-# The gateway's own bound: 20 s for an answer, after 5 s of trying replicas.
+# The gateway's own bound: 20 s for a response, after 5 s of trying replicas.
 PATIENCE = 26  # seconds
 
 
@@ -66,12 +66,12 @@ def test_a_replica_s_violent_end_costs_no_request(stack: Stack) -> None:
 def test_no_replica_at_all_is_a_503_and_then_it_comes_back(stack: Stack) -> None:
     stack.compose("stop", "app")
     began = time.monotonic()
-    answer = stack.get("/api/notes")
+    response = stack.get("/api/notes")
     assert time.monotonic() - began < PATIENCE
-    assert answer.status == 503
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    assert answer.headers["Retry-After"] == "1"
-    assert answer.json()["request_id"] == answer.headers["X-Request-ID"]
+    assert response.status == 503
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.headers["Retry-After"] == "1"
+    assert response.json()["request_id"] == response.headers["X-Request-ID"]
     assert stack.get("/").status == 200
     stack.compose("start", "app")
     stack.ready()

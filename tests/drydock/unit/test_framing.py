@@ -91,10 +91,10 @@ def test_what_is_not_waited_for_is_the_parser_s_at_once(request_bytes: bytes) ->
         (CHUNKED + b"0\r\nX: " + b"x" * (HEAD_BYTES + 9), 431),
     ],
 )
-def test_what_is_too_large_is_refused(request_bytes: bytes, status: int) -> None:
-    with pytest.raises(TooLargeError) as refused:
+def test_what_is_too_large_is_rejected(request_bytes: bytes, status: int) -> None:
+    with pytest.raises(TooLargeError) as rejected:
         ready(request_bytes)
-    assert refused.value.status == status
+    assert rejected.value.status == status
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_a_host_is_a_name_or_an_address_and_perhaps_a_port(host: str) -> None:
 @pytest.mark.parametrize(
     "host", ["x y", "x,y", "x/y", "u@x", "x?y", "x#y", "x\\y", "<x>", "x:y", "x:1:2", "[::1", "x%"]
 )
-def test_any_other_host_is_refused(host: str) -> None:
+def test_any_other_host_is_rejected(host: str) -> None:
     for version in ("1.0", "1.1"):
         with pytest.raises(InvalidHeader):
             checked(f"GET / HTTP/{version}", f"Host: {host}")
@@ -86,12 +86,12 @@ def test_an_absolute_target_s_host_takes_the_field_s_place(
         *("http://y:z/", "http://y\\z/", "x/http://y", "?http://y"),
     ],
 )
-def test_any_other_target_is_refused(target: str) -> None:
+def test_any_other_target_is_rejected(target: str) -> None:
     with pytest.raises(InvalidRequestLine):
         checked(f"GET {target} HTTP/1.1", "Host: x")
 
 
-def test_an_asterisk_and_connect_are_the_application_s_affair() -> None:
+def test_an_asterisk_and_connect_are_left_to_the_application() -> None:
     assert checked("OPTIONS * HTTP/1.1", "Host: x").uri == "*"
     assert checked("CONNECT x:443 HTTP/1.1", "Host: x").should_close()
 
@@ -108,7 +108,7 @@ def test_nothing_else_is_close(value: str) -> None:
     assert not checked("GET / HTTP/1.1", "Host: x", f"Connection: {value}").should_close()
 
 
-def test_the_version_that_is_answered_is_one_that_is_spoken() -> None:
+def test_a_response_has_a_version_that_the_server_speaks() -> None:
     assert checked("GET / HTTP/1.9", "Host: x").version == (1, 1)
     assert checked("GET / HTTP/1.0", "Host: x").version == (1, 0)
 
@@ -163,7 +163,7 @@ def test_content_that_is_to_be_read_or_awaited_is_left_alone() -> None:
         checked("GET / HTTP/1.0", length, "Expect: 100-continue")
 
 
-def test_a_broken_rest_ends_the_connection_without_a_second_answer(
+def test_a_broken_rest_ends_the_connection_without_a_second_response(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     head = f"POST / HTTP/1.1\r\nHost: x\r\n{CHUNKED}\r\n\r\n"
