@@ -108,7 +108,7 @@ lock upgrade:
 			--output-file requirements/$$group.txt; \
 	done
 
-format: $(BIN)/installed ## Format the Python code, and mend what ruff can mend by itself
+format: $(BIN)/installed ## Format the Python code, and fix what ruff can fix by itself
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 

@@ -1,6 +1,6 @@
 """Back up the stack's database into a file; restore it from one.
 
-Both run PostgreSQL's own programs in the database's container, of the very server's version.
+Both run PostgreSQL's own programs in the database's container, of the same version as the server.
 https://www.postgresql.org/docs/17/backup-dump.html
 """
 

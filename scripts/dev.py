@@ -167,7 +167,7 @@ def start_again() -> None:
     try:
         start()
     except SystemExit:
-        say("it goes on as it was; mend it, and save it again")
+        say("the service runs unchanged; correct the error and save again")
 
 
 if __name__ == "__main__":

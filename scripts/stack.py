@@ -63,7 +63,7 @@ def databases() -> list[str]:
 def make_secrets() -> None:
     """Make each secret's file that is missing.
 
-    Compose mounts the very files into containers whose users are not the one here, so anyone may
+    Compose mounts these files into containers whose users are not the one here, so anyone may
     read them; but their folder lets nobody else in, so on this machine nobody can.
     """
     FOLDER.mkdir(exist_ok=True)
@@ -101,7 +101,7 @@ def check_modes() -> None:
 def prepare() -> None:
     """Have everything at hand that compose needs: engine, images, secrets.
 
-    An image that $IMAGE_AS_IS=1 promises to be there is not built: it is the very one to be tried.
+    With $IMAGE_AS_IS=1 the image is not built: it has to exist, and is the one to be tried.
     """
     check_modes()
     if os.environ.get("IMAGE_AS_IS") == "1":

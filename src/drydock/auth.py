@@ -1,4 +1,4 @@
-"""Who may write: whoever has the token."""
+"""Who may write: the clients that have the token."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ FILE = "app.sqlite"  # in DATA_DIR
 
 
 class DatabaseError(StartError):
-    """The database can't be used; the message is one line for whoever runs the service."""
+    """The database can't be used; the message is one line for the service's operator."""
 
 
 class Model(DeclarativeBase):

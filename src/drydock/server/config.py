@@ -56,8 +56,8 @@ def configure(service: Service) -> dict[str, Any]:
         # Load the application once, before the workers are forked: they share its memory, and what
         # can't be loaded ends the container at once with its reason.
         "preload_app": True,
-        # A leak in any library is bounded: a worker is replaced after so many requests, and at
-        # random some more, so that not all are at the same time. 0 turns it off.
+        # A leak in any library is bounded: a worker is replaced after this many requests and a
+        # random number more, so that not all are replaced at the same time. 0 turns it off.
         "max_requests": settings.web_max_requests,
         "max_requests_jitter": settings.jitter,
         # Bytes: the longest that gunicorn takes, and what proxies usually let pass.
@@ -67,8 +67,8 @@ def configure(service: Service) -> dict[str, Any]:
         "limit_request_fields": settings.max_fields,
         # Seconds; 0 turns it off.
         "keepalive": settings.web_keepalive,
-        # A worker whose main loop has stood still for so many seconds is killed. A request may take
-        # longer: it runs in a thread.
+        # A worker whose main loop has stood still for this many seconds is killed. A request may
+        # take longer: it runs in a thread.
         "timeout": settings.web_hang_timeout,
         # Docker sends SIGKILL 10 seconds after SIGTERM: be done well before. The worker keeps to
         # GRACEFUL_TIMEOUT by itself; this is when it is killed if it does not.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # has a connection it is IN_FLIGHT.
 IDLE, RECEIVING, IN_FLIGHT, SENDING, CLOSING = range(5)
 
-# A client must send or take so many bytes a second, on average, after the seconds that its
+# A client must send or take this many bytes a second, on average, after the seconds that its
 # timeout grants: otherwise a byte now and then would hold a connection for ever.
 MIN_RATE = 4096
 

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 # The most of a response made piece by piece that is kept until the client takes it. A piece is
 # never split: it is in memory anyway, and most responses are one.
 MAX_UNSENT = 2**18
-# Pieces are joined up to so many bytes: a piece of a few would cost many times its size.
+# Pieces are joined up to this many bytes: a piece of a few would cost many times its size.
 SMALL_PIECE = 2**12
 
-# Up to so many bytes a response's head and what follows are sent as one.
+# Up to this many bytes, a response's head and what follows are sent together.
 SMALL_RESPONSE = 2**16
 
 

@@ -52,12 +52,12 @@ if TYPE_CHECKING:
         timeout: float
 
 
-# So many workers that died in a row, none of which had responded to anything, not even a probe,
-# within so many seconds: starting more of them would not help.
+# If this many workers in a row die within this many seconds, none of which has responded to
+# anything, not even a probe, starting more of them would not help.
 MAX_CRASHES = 5
 CRASH_SECONDS = 300.0
 
-# The arbiter checks its workers once a second. If it is so many seconds late, all processes have
+# The arbiter checks its workers once a second. If it is this many seconds late, all processes have
 # stood still: they were paused (`docker pause`), or no CPU was free.
 LATE = 0.5
 
@@ -135,7 +135,7 @@ class Supervisor:
         os._exit(128 + number)
 
     def spawn(self) -> int:
-        """Start a worker; if there is no room for it go on without, and let the arbiter try again.
+        """Start a worker; if that fails go on without it, and let the arbiter try again.
 
         Returns:
             Its process id, or 0.

@@ -46,7 +46,7 @@ SWITCH_INTERVAL = 0.001
 
 
 def capacity(wanted: int, threads: int) -> int:
-    """How many connections a worker can hold: `wanted`, or fewer if it may not open so many files.
+    """How many connections a worker can hold: `wanted`, or fewer if the limit of files is too low.
 
     Raises the soft limit of open files, which exists for programs that use select(), as far as
     needed. Leaves room for what each thread opens: a connection to the database and a file.
