@@ -33,10 +33,11 @@ WORKDIR /debs
 
 # Downloaded and verified by apt, but unpacked without being installed: no maintainer script runs,
 # so nothing brings in a shell. Every shared library that the standard library links to is here;
-# a contract test imports each of its modules.
-RUN apt-get update \
+# a contract test imports each of its modules. A fork's own are in requirements/debian.list.
+RUN --mount=type=bind,source=requirements/debian.list,target=/debian.list \
+    apt-get update \
     && chown _apt . \
-    && apt-get download \
+    && sed 's/#.*//' /debian.list | xargs apt-get download \
         base-files ca-certificates media-types netbase tzdata \
         libc6 gcc-14-base libgcc-s1 libstdc++6 zlib1g libzstd1 liblzma5 libbz2-1.0 \
         libssl3t64 libffi8 libsqlite3-0 libexpat1 libuuid1 \
@@ -139,15 +140,15 @@ RUN /pip/bin/pip wheel --no-build-isolation --no-deps --no-index --wheel-dir /wh
 # ---- dependencies: the locked ones, changed more rarely than the project ------------------------
 FROM build AS dependencies
 
-# Without the tests that two of them contain (2 MB); these are removed from the records too.
+# Without the tests and headers that requirements/unused.list names; the records lose them too.
 RUN --mount=type=bind,source=requirements/runtime.txt,target=runtime.txt \
+    --mount=type=bind,source=requirements/unused.list,target=unused.list \
+    --mount=type=bind,source=deploy/remove_unused.py,target=remove_unused.py \
     --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=ca \
     PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip --python /opt/venv install \
         --no-deps --require-hashes --no-compile -r runtime.txt \
-    && site=/opt/venv/lib/python$PYTHON/site-packages \
-    && rm -rf "$site"/alembic/testing "$site"/sqlalchemy/testing \
-    && sed -i '/^[a-z]*\/testing\//d' "$site"/alembic-*/RECORD "$site"/sqlalchemy-*/RECORD \
+    && python3 -B remove_unused.py unused.list /opt/venv/lib/python$PYTHON/site-packages \
     && python3 -B -m compileall -qf -j 0 --invalidation-mode unchecked-hash /opt/venv/lib \
     && rm -f /opt/venv/bin/[Aa]ctivate* /opt/venv/.gitignore \
     && find /opt/venv -exec touch --no-dereference --date=@0 {} +

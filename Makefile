@@ -23,7 +23,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 upgrade: LOCK += $(if $(PACKAGE),--upgrade-package "$(PACKAGE)",--upgrade)
 
 .PHONY: help up down logs dev rollout backup restore debug test lint unit image contract chaos \
-	stack save push lock upgrade migration format venv docs screenshot clean python
+	stack fork save push lock upgrade migration format venv docs screenshot clean python
 
 help: ## Show this list
 	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -92,6 +92,9 @@ chaos: $(BIN)/installed ## Prove at length that nothing is lost by stops, reload
 stack: $(BIN)/installed ## Prove the stack's promises: outages, rollouts, secrets, the page
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
 	@$(BIN)/pytest tests/drydock/stack --image "$(IMAGE)"
+
+fork: $(BIN)/installed ## Make a fork in a temporary folder, add one of each to it, prove it
+	@$(BIN)/pytest -rP tests/drydock/fork
 
 save: python ## Keep the image in a file: make save FILE=image.tar
 	@$(PYTHON) scripts/image.py save $(if $(FILE),"$(FILE)")

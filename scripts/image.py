@@ -38,7 +38,8 @@ DIAGNOSES = {
     r"No matching distribution found|Could not find a version that satisfies": "the index of Python"
     " packages no longer has what a lock in requirements/ names; run `make upgrade`",
     r"E: Unable to locate package|has no installation candidate": "Debian's archive has no package"
-    " of a name that the Dockerfile has: correct it; that of another Debian's Python is at its top",
+    " of a name that the Dockerfile or requirements/debian.list has: correct it; that of another"
+    " Debian's Python is at the Dockerfile's top",
     r"Temporary failure|Could not resolve|Failed to resolve|Could not connect|no such host|"
     r"Failed to establish a new connection|Network is unreachable|i/o timeout": "no network: "
     "Debian's or Python's package archive can't be reached from the build",
