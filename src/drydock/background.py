@@ -44,19 +44,19 @@ last_success = Gauge(
 
 
 def is_stopping() -> bool:
-    """Whether the process was asked to stop: a long step had better end at its next good point."""
+    """Whether the process was asked to stop: a long step should then end as soon as it can."""
     return state.phase() != state.SERVING
 
 
 class StepCutOff(BaseException):
-    """Raised in the middle of a step that has had its time."""
+    """Raised in the middle of a step whose time is over."""
 
 
 class Background:
-    """Calls the step, keeps the heartbeat, and ends when it is told to."""
+    """Calls the step, keeps the heartbeat, and ends when it is asked to."""
 
     def __init__(self, settings: Settings) -> None:
-        """Take the process's signals; a stop from now on ends it before its first step."""
+        """Handle the process's signals; a stop before the first step leaves that out."""
         self.settings = settings
         self.heartbeat = Path(healthcheck.heartbeat_path(settings.app_port))
         self.in_step = False
@@ -71,7 +71,7 @@ class Background:
         signal.signal(signal.SIGINT, self.stop)
 
     def stop(self, number: int, _frame: FrameType | None) -> None:
-        """Let the step end within GRACEFUL_TIMEOUT; the second signal waits for nothing."""
+        """Let the step end within GRACEFUL_TIMEOUT; a second signal ends the process at once."""
         if is_stopping():
             os._exit(128 + number)
         state.begin_drain()
@@ -82,10 +82,10 @@ class Background:
             log.info("stopping: the step has up to %d s to end", self.limit)
 
     def tick(self, _number: int, _frame: FrameType | None) -> None:
-        """Do what is due each second; end a step that has had its time.
+        """Do what is due each second; cut off a step whose time is over.
 
         Raises:
-            StepCutOff: then, in the step.
+            StepCutOff: in the step, if its time is over.
 
         """
         self.ticks += 1
@@ -93,7 +93,9 @@ class Background:
         self.beat()
         if not self.in_step or self.ticks < self.limit:
             return
-        if self.ticks >= self.limit + UNWIND_SECONDS:  # the step has caught it, or hangs again
+        if (
+            self.ticks >= self.limit + UNWIND_SECONDS
+        ):  # the step has caught the exception, or hangs again
             log.error("the step did not end when it was cut off; the process does")
             output.finish()
             os._exit(1)
@@ -105,7 +107,7 @@ class Background:
         signal.setitimer(signal.ITIMER_REAL, 1, 1)
 
     def beat(self) -> None:
-        """Note until when the next beat, or the end of the step, is due."""
+        """Write down when the next beat is due: a step may hold back the ticks until its limit."""
         left = max(self.limit - self.ticks, 0) if self.in_step else 0
         due = time.monotonic() + left + HEARTBEAT_SLACK
         os.utime(self.heartbeat, (due, due))

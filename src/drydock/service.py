@@ -92,7 +92,7 @@ class Service:
         if self.work is None:
             raise StartError(
                 "this service has no background process. Expected `work` in drydock.Service(...);"
-                " docs/extend.md tells how to add one."
+                " docs/extend.md says how to add one."
             )
         step: Step = _load(self.work)
         return step
