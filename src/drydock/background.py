@@ -69,6 +69,7 @@ class Background:
         signal.signal(signal.SIGALRM, self.tick)
         signal.signal(signal.SIGTERM, self.stop)
         signal.signal(signal.SIGINT, self.stop)
+        os.register_at_fork(after_in_child=restore_signals)
 
     def stop(self, number: int, _frame: FrameType | None) -> None:
         """Let the step end within GRACEFUL_TIMEOUT; a second signal ends the process at once."""
@@ -156,6 +157,16 @@ class Background:
         steps.labels("done").inc()
         last_success.set_to_current_time()
         return more
+
+
+def restore_signals() -> None:
+    """Have signals their usual meaning in a child that a step forks (multiprocessing does).
+
+    The phase is in memory that it shares: a SIGTERM for the child would stop its parent.
+    """
+    for number in (signal.SIGALRM, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def run(service: Service) -> NoReturn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import multiprocessing
 import time
 
 from sqlalchemy import func, select
@@ -25,6 +26,12 @@ def step() -> bool:
     log.info("step %d begins", number)
     if kind == "fail once" and number == 1:
         raise RuntimeError("this step\nfails")
+    if kind == "fork":
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        child.start()
+        child.terminate()
+        child.join()
+        log.info("the child ended with %d", child.exitcode)
     with transaction() as session:
         if kind != "read":
             session.add(Note(title=f"step {number} at {time.time_ns()}"))

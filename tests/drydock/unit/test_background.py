@@ -222,6 +222,12 @@ def test_the_metrics_tell_of_the_steps(tmp_path: Path) -> None:
         assert before - 30 < float(found["app_work_last_success_timestamp_seconds"]) <= before + 1
 
 
+def test_a_child_of_a_step_can_be_stopped_by_itself(tmp_path: Path) -> None:
+    with work(tmp_path, "fork", WORK_INTERVAL="1") as running:
+        assert running.wait_for("the child ended", 2)[0]["message"].endswith("-15")
+        assert "stopping: False" in running.wait_for("ends")[0]["message"]
+
+
 def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
     with socket.create_server(("0.0.0.0", 0)) as taken:
         port = taken.getsockname()[1]
