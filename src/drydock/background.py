@@ -69,7 +69,7 @@ class Background:
         signal.signal(signal.SIGALRM, self.tick)
         signal.signal(signal.SIGTERM, self.stop)
         signal.signal(signal.SIGINT, self.stop)
-        os.register_at_fork(after_in_child=restore_signals)
+        keep_signals_from_children()
 
     def stop(self, number: int, _frame: FrameType | None) -> None:
         """Let the step end within GRACEFUL_TIMEOUT; a second signal ends the process at once."""
@@ -159,14 +159,24 @@ class Background:
         return more
 
 
-def restore_signals() -> None:
+def keep_signals_from_children() -> None:
     """Have signals their usual meaning in a child that a step forks (multiprocessing does).
 
-    The phase is in memory that it shares: a SIGTERM for the child would stop its parent.
+    The phase is in memory that it shares: a SIGTERM for the child would stop its parent. One may
+    come as soon as the child exists, so it has to wait until the handlers are gone.
     """
-    for number in (signal.SIGALRM, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    numbers = (signal.SIGALRM, signal.SIGTERM, signal.SIGINT)
+
+    def restore() -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+
+    os.register_at_fork(
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, numbers),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers),
+        after_in_child=restore,
+    )
 
 
 def run(service: Service) -> NoReturn:
