@@ -1,8 +1,9 @@
 """The background process: calls one function of the service, its step, until it is stopped.
 
-One thread, so that a step can be cut off where it stands. A timer ticks once a second: it writes
-log lines that were kept, renews the heartbeat for the health check, and counts the seconds of the
-step. Ticks and not the clock, for a container that was paused must not lose its step.
+The step runs in the main thread, so that a signal can cut it off where it stands. A timer ticks
+once a second: it writes log lines that were kept, renews the heartbeat for the health check, and
+counts the seconds of the step. Ticks and not the clock: a container that was paused must not lose
+its step. While a step is outside of Python no tick comes; then a second thread counts.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ import logging
 import os
 import select
 import signal
+import sys
+import threading
 import time
 from pathlib import Path
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram
 
 from drydock import healthcheck, logs, metrics
 from drydock.failures import StartError
@@ -23,8 +27,6 @@ from drydock.server import process_exit, state
 from drydock.server.log_output import output
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from flask import Flask
 
     from drydock.service import Service, Step
@@ -32,11 +34,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("app.work")
 
-HEARTBEAT_SLACK = 10  # seconds that a tick may be late before the health check fails
+HEARTBEAT_SLACK = 10  # seconds that a tick may be late
 UNWIND_SECONDS = 1  # for a step that was cut off to roll back
-METRICS_TIMEOUT = 10  # seconds for a request at the metrics' port
 
 steps = Counter("app_work_steps_total", "Steps of the background process.", ("result",))
+for result in ("done", "failed"):
+    steps.labels(result)  # there from the start, as 0
 durations = Histogram("app_work_step_duration_seconds", "Time that a step took.")
 last_success = Gauge(
     "app_work_last_success_timestamp_seconds", "When the last successful step ended."
@@ -56,16 +59,33 @@ class Background:
     """Calls the step, keeps the heartbeat, and ends when it is asked to."""
 
     def __init__(self, settings: Settings) -> None:
-        """Handle the process's signals; a stop before the first step leaves that out."""
+        """Handle the process's signals; a stop before the first step leaves that out.
+
+        Raises:
+            StartError: with one line, if there is no place for the heartbeat.
+
+        """
         self.settings = settings
         self.heartbeat = Path(healthcheck.heartbeat_path(settings.app_port))
         self.in_step = False
+        self.is_cut_off = False  # the step that runs
         self.ticks = 0  # since the step began, or since the stop
+        self.missing_ticks = 0  # seconds since the last one, as the second thread counts them
         self.limit = settings.work_timeout  # ticks that a step may take
         self.dropped = 0  # log lines, not yet counted in the metrics
         # Readable once the process is to stop. No threading.Event: a handler that sets one can
         # meet its lock, taken by the very thread that it interrupts.
         self.wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.is_started = False  # before that there is no heartbeat: it is not healthy yet
+        try:
+            self.heartbeat.touch(mode=0o600)
+            self.heartbeat.unlink()
+        except OSError as error:
+            folder = self.heartbeat.parent
+            raise StartError(
+                f"{folder}: {error.strerror}. Expected a directory in memory that can be written"
+                " to; every container has one, but with --ipc=none."
+            ) from None
         signal.signal(signal.SIGALRM, self.tick)
         signal.signal(signal.SIGTERM, self.stop)
         signal.signal(signal.SIGINT, self.stop)
@@ -82,7 +102,7 @@ class Background:
         if self.in_step:
             log.info("stopping: the step has up to %d s to end", self.limit)
 
-    def tick(self, _number: int, _frame: FrameType | None) -> None:
+    def tick(self, _number: int, frame: FrameType | None) -> None:
         """Do what is due each second; cut off a step whose time is over.
 
         Raises:
@@ -90,34 +110,50 @@ class Background:
 
         """
         self.ticks += 1
+        self.missing_ticks = 0
         self.dropped += output.flush()
-        self.beat()
+        if self.is_started:
+            self.beat()
         if not self.in_step or self.ticks < self.limit:
             return
-        if (
-            self.ticks >= self.limit + UNWIND_SECONDS
-        ):  # the step has caught the exception, or hangs again
-            log.error("the step did not end when it was cut off; the process does")
-            output.finish()
-            os._exit(1)
+        if self.ticks >= self.limit + UNWIND_SECONDS:  # it has caught the exception, or hangs again
+            end_at_once(frame, "the step did not end when it was cut off; the process does")
+        self.is_cut_off = True
         raise StepCutOff
+
+    def watch(self) -> None:
+        """End the process if no tick comes for too long; in a thread of its own.
+
+        Python calls a signal's handler only between its own instructions, and a step may be in a
+        library's for ever.
+        """
+        while True:
+            time.sleep(1)
+            self.missing_ticks += 1
+            if self.missing_ticks > self.seconds_left() + HEARTBEAT_SLACK:
+                main = sys._current_frames().get(threading.main_thread().ident or 0)
+                end_at_once(main, "the step hangs outside of Python; the process ends")
 
     def restart_ticks(self) -> None:
         """Count from now on."""
-        self.ticks = 0
+        self.ticks = self.missing_ticks = 0
         signal.setitimer(signal.ITIMER_REAL, 1, 1)
 
+    def seconds_left(self) -> int:
+        """How long no tick may come: for as long as the step may run."""
+        return max(self.limit - self.ticks, 0) if self.in_step else 0
+
     def beat(self) -> None:
-        """Write down when the next beat is due: a step may hold back the ticks until its limit."""
-        left = max(self.limit - self.ticks, 0) if self.in_step else 0
-        due = time.monotonic() + left + HEARTBEAT_SLACK
+        """Write down when the next beat is due at the latest."""
+        due = time.monotonic() + self.seconds_left() + HEARTBEAT_SLACK
+        self.heartbeat.touch(mode=0o600)  # it may be gone: other containers can share the folder
         os.utime(self.heartbeat, (due, due))
 
     def run(self, app: Flask, step: Step) -> int:
         """Call `step` until the process is stopped; return its exit status."""
-        self.heartbeat.touch(mode=0o600)
-        self.restart_ticks()
+        self.is_started = True
         self.beat()
+        threading.Thread(target=self.watch, name="watch", daemon=True).start()
         poll = select.poll()
         poll.register(self.wake, select.POLLIN)
         try:
@@ -127,7 +163,6 @@ class Background:
                 metrics.log_lines_dropped.inc(self.dropped)
                 self.dropped = 0
         except StepCutOff:
-            steps.labels("cut off").inc()
             if not is_stopping():
                 log.exception("the step was cut off after %d s (WORK_TIMEOUT)", self.limit)
                 return 1
@@ -139,7 +174,12 @@ class Background:
         return 0
 
     def run_step(self, app: Flask, step: Step) -> bool:
-        """Call `step` once; whether there is more to do at once. What goes wrong is logged."""
+        """Call `step` once; whether there is more to do at once. What goes wrong is logged.
+
+        Raises:
+            StepCutOff: if its time was over.
+
+        """
         began = time.monotonic()
         self.restart_ticks()
         self.in_step = True
@@ -147,7 +187,9 @@ class Background:
             self.beat()
             with app.app_context():
                 more = step() is True
-        except Exception:
+        except BaseException as error:  # SystemExit and CancelledError, too
+            if self.is_cut_off:  # also where the step's own cleanup has failed after that
+                raise StepCutOff from error
             steps.labels("failed").inc()
             log.exception("the step failed; the next is in %d s", self.settings.work_interval)
             return False
@@ -157,6 +199,17 @@ class Background:
         steps.labels("done").inc()
         last_success.set_to_current_time()
         return more
+
+
+def end_at_once(frame: FrameType | None, reason: str) -> NoReturn:
+    """End the process with status 1 and, in the log, the trace of the main thread, at `frame`."""
+    trace = None
+    while frame is not None:
+        trace = TracebackType(trace, frame, frame.f_lasti, frame.f_lineno)
+        frame = frame.f_back
+    log.error(reason, exc_info=StepCutOff().with_traceback(trace))
+    output.finish()
+    os._exit(1)
 
 
 def keep_signals_from_children() -> None:
@@ -179,8 +232,10 @@ def keep_signals_from_children() -> None:
     )
 
 
-def run(service: Service) -> NoReturn:
-    """Run the background process of `service` until it is stopped.
+def run(service: Service, step: str | None = None) -> NoReturn:
+    """Run a background process of `service` until it is stopped.
+
+    `step` names another step than the service's own, as `module:function`.
 
     Raises:
         StartError: with one line for each thing that keeps it from starting.
@@ -188,27 +243,12 @@ def run(service: Service) -> NoReturn:
     """
     settings = service.load_settings()
     background = Background(settings)
-    step = service.load_step()
+    call = service.load_step(step)
     output.open(1)
     logs.write = output.write
     app = service.create_app(settings)
     if settings.metrics_port:
-        serve_metrics(settings.metrics_port)
-    log.info("started: %s, every %d s", service.work, settings.work_interval)
-    status = background.run(app, step)
-    process_exit.leave(lambda: None, settings.graceful_timeout, status)
-
-
-def serve_metrics(port: int) -> None:
-    """Serve the metrics at `port`, in a thread.
-
-    Raises:
-        StartError: with one line, if the port can't be had.
-
-    """
-    try:
-        server, _ = start_http_server(port)
-    except OSError as error:
-        raise StartError(f"METRICS_PORT={port}: {error.strerror}. Expected a free port.") from None
-    # Else a client that sends nothing would hold its thread for ever.
-    server.RequestHandlerClass.timeout = METRICS_TIMEOUT  # type: ignore[attr-defined]
+        metrics.serve(settings.metrics_port)
+    log.info("started: %s, every %d s", step or service.work, settings.work_interval)
+    status = background.run(app, call)
+    process_exit.leave(lambda: None, background.limit - background.ticks, status)

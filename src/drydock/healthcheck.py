@@ -45,9 +45,11 @@ def check(port: int, timeout: float = TIMEOUT) -> str | None:
 def heartbeat_path(port: int) -> str:
     """The heartbeat of a background process whose APP_PORT is `port`: a file, while it runs.
 
-    In memory, as that of the server: the root is read-only, and a disk can stall.
+    In memory, as that of the server: the root is read-only, and a disk can stall. Containers can
+    share that folder (a pod of Kubernetes, --ipc=host), but not the processes that they see.
     """
-    return f"/dev/shm/background-{port}"  # noqa: S108 (of this container alone)
+    container = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116 (pathlib doubles the time)
+    return f"/dev/shm/background-{container}-{port}"  # noqa: S108
 
 
 def check_heartbeat(due: float) -> str | None:
@@ -64,7 +66,7 @@ def main() -> None:
     """Exit with status 0 if the service is healthy, else with 1 and the reason."""
     port = int(os.environ.get("APP_PORT") or 5000)
     try:
-        due = os.stat(heartbeat_path(port)).st_mtime  # noqa: PTH116 (pathlib doubles the time)
+        due = os.stat(heartbeat_path(port)).st_mtime  # noqa: PTH116
     except FileNotFoundError:
         sys.exit(check(port))
     sys.exit(check_heartbeat(due))

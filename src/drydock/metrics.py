@@ -9,11 +9,16 @@ and no count is lost. https://prometheus.github.io/client_python/multiprocess/
 from __future__ import annotations
 
 import os
+import threading
+from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 from prometheus_client.exposition import make_wsgi_app
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from drydock.failures import StartError
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -105,3 +110,59 @@ class MetricsPort:
             return self.metrics(environ, start_response)
         start_response("404 Not Found", [("Content-Type", "text/plain")])
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [b"the metrics are at /metrics\n"]
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = 5  # seconds, for a client that sends nothing or reads nothing
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing: nobody asks who reads the metrics."""
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """Serves a few clients at a time, and closes the connection of any further one."""
+
+    daemon_threads = True
+    room = threading.Semaphore(4)
+
+    def server_bind(self) -> None:
+        """Bind without HTTPServer's look-up of the host's name: a resolver can hang."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "localhost", self.server_address[1]
+        self.setup_environ()
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+        """Serve a client in a thread, if there is room."""
+        if self.room.acquire(blocking=False):
+            try:
+                super().process_request(request, client_address)
+            except RuntimeError:  # no thread could be started
+                self.room.release()
+                self.shutdown_request(request)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+        """Serve a client, and make room."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.room.release()
+
+    def handle_error(self, *_: object) -> None:
+        """Nothing: a client that goes away would print a trace."""
+
+
+def serve(port: int) -> None:
+    """Serve the metrics of this process alone at `port`, in a thread: it is no worker.
+
+    Raises:
+        StartError: with one line, if the port can't be had.
+
+    """
+    application = MetricsPort(make_wsgi_app(), port)
+    try:
+        server = make_server("", port, application, _Server, _Handler)
+    except OSError as error:
+        raise StartError(f"METRICS_PORT={port}: {error.strerror}. Expected a free port.") from None
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()

@@ -82,19 +82,20 @@ class Service:
         kind: type[Settings] = _load(self.settings)
         return kind.load()
 
-    def load_step(self) -> Step:
-        """Import the step of the background process.
+    def load_step(self, name: str | None = None) -> Step:
+        """Import the step of the background process, or another one, called `module:function`.
 
         Raises:
             StartError: with one line, if the service has none.
 
         """
-        if self.work is None:
+        name = name or self.work
+        if name is None:
             raise StartError(
                 "this service has no background process. Expected `work` in drydock.Service(...);"
                 " docs/extend.md says how to add one."
             )
-        step: Step = _load(self.work)
+        step: Step = _load(name)
         return step
 
     def import_parts(self) -> list[Blueprint]:

@@ -20,7 +20,7 @@ class Settings(drydock.Settings):
     )
     step: str = setting(
         "read",
-        one_of("read", "write", "more", "slow", "stubborn", "fail once", "fork"),
-        "read, write, more, slow, stubborn, fail once or fork",
+        one_of("read", "write", "more", "slow", "fail", "exit", "stubborn", "outside", "fork"),
+        "read, write, more, slow, fail, exit, stubborn, outside or fork",
         "What a step of the background process does.",
     )

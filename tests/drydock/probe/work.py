@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import itertools
 import logging
 import multiprocessing
+import sys
 import time
 
 from sqlalchemy import func, select
@@ -21,11 +23,9 @@ numbers = itertools.count(1)
 
 
 def step() -> bool:
-    """Log that it begins and ends; between that count the notes, add one, wait, or fail."""
+    """Log that it begins and ends; between that do what STEP says, and count the notes."""
     number, kind = next(numbers), Settings.current().step
     log.info("step %d begins", number)
-    if kind == "fail once" and number == 1:
-        raise RuntimeError("this step\nfails")
     if kind == "fork":
         child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
         child.start()
@@ -36,11 +36,31 @@ def step() -> bool:
         if kind != "read":
             session.add(Note(title=f"step {number} at {time.time_ns()}"))
             session.flush()
+        if number == 1 and kind == "fail":
+            raise RuntimeError("this step\nfails")
+        if number == 1 and kind == "exit":
+            sys.exit("this step exits")
+        if kind == "slow":
+            take_time()
         while kind == "stubborn":
             with contextlib.suppress(BaseException):
                 time.sleep(60)
-        if kind == "slow":
-            time.sleep(3)
+        if kind == "outside":
+            # A lock of the C library, taken twice: no signal ends the wait.
+            library, lock = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+            while True:
+                library.pthread_mutex_lock(lock)
         count = session.scalar(select(func.count()).select_from(Note))
     log.info("step %d ends: %d notes, stopping: %s", number, count, is_stopping())
     return kind == "more" and number % 3 != 0
+
+
+def take_time() -> None:
+    """Four seconds; and a failure of its own, where it is cut off."""
+    done = False
+    try:
+        time.sleep(4)
+        done = True
+    finally:
+        if not done:
+            raise RuntimeError("cleaning up failed")
