@@ -36,13 +36,13 @@ down: ## Stop the stack; the data is kept
 	@docker compose --profile '*' down
 
 logs: ## Show what the stack prints; in a terminal, as it comes
-	@docker compose --ansi never logs $$(if [[ -t 1 ]]; then echo --follow; fi)
+	@docker compose --ansi never --profile '*' logs $$(if [[ -t 1 ]]; then echo --follow; fi)
 
 dev: python ## Run the stack for development: an edit in src/ is served at once; Ctrl-C stops it
 	@$(PYTHON) scripts/dev.py
 
 rollout: python ## Replace the service by what is in this checkout, without a pause
-	@$(PYTHON) scripts/stack.py rollout
+	@$(PYTHON) scripts/rollout.py
 
 backup: python ## Save the database to a file: make backup FILE=app.dump
 	@$(PYTHON) scripts/backup.py backup $(if $(FILE),"$(FILE)")

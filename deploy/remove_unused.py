@@ -22,7 +22,7 @@ def main(listing: Path, site: Path) -> None:
     """
     for line in listing.read_text().splitlines():
         pattern = line.partition("#")[0].strip()
-        if pattern.startswith("/") or ".." in Path(pattern).parts:
+        if pattern in (".", "*", "**") or pattern.startswith("/") or ".." in Path(pattern).parts:
             sys.exit(f"error: {listing}: {pattern}: expected a path in site-packages")
         for path in list(site.glob(pattern)) if pattern else ():
             if path.is_dir():
@@ -31,7 +31,9 @@ def main(listing: Path, site: Path) -> None:
                 path.unlink(missing_ok=True)
     for record in site.glob("*.dist-info/RECORD"):
         rows = record.read_bytes().decode().splitlines(keepends=True)
-        kept = [row for row in rows if (site / next(csv.reader([row]))[0]).exists()]
+        kept = [
+            row for row in rows if not row.strip() or (site / next(csv.reader([row]))[0]).exists()
+        ]
         record.write_bytes("".join(kept).encode())
 
 

@@ -90,7 +90,7 @@ def debug_port() -> str:
 def start() -> None:
     """Build and start what has changed."""
     image.build("dev")
-    done = stack.compose("up", "--detach", "--no-build", "--wait")
+    done = stack.start()
     if done.returncode != 0:
         if any(word in done.stderr for word in ("already allocated", "address already in use")):
             die("PORT or DEBUG_PORT is in use on this machine: make dev PORT=8081 DEBUG_PORT=5679")

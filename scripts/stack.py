@@ -1,4 +1,4 @@
-"""Start the stack of compose.yaml, replace the service in it without a pause, clean up after it."""
+"""Start the stack of compose.yaml, and clean up after it."""
 
 from __future__ import annotations
 
@@ -144,9 +144,7 @@ def up() -> None:
     prepare()
     address = f"http://localhost:{port()}/"
     say("starting the stack and waiting until it is healthy ...")
-    # As many replicas as there are: compose would go back to one.
-    counts = [f"--scale={name}={max(1, len(replicas(name)))}" for name in services()]
-    done = compose("up", "--detach", "--no-build", "--wait", *counts)
+    done = start()
     if done.returncode != 0:
         if any(word in done.stderr for word in ("already allocated", "address already in use")):
             die(f"port {port()} is in use on this machine; choose another: make up PORT=8081")
@@ -154,6 +152,39 @@ def up() -> None:
     print(f"GET {address}api/\n{ask(f'{address}api/')}")
     print(f"The page is at {address}")
     say("`make logs` shows what it prints, `make down` stops it and keeps the data")
+
+
+def start() -> subprocess.CompletedProcess[str]:
+    """Start all services, and wait until those that go on running are healthy."""
+    found = config()["services"]
+    once = [name for name, each in found.items() if each.get("restart") == "no"]
+    # As many replicas as there are: compose would go back to the number in compose.yaml.
+    counts = [
+        f"--scale={name}={max(wanted(found[name]), len(replicas(name)))}" for name in services()
+    ]
+    options = ("--detach", "--no-build", *counts)
+    # By their names, and with them what they depend on: compose takes one that has ended, as it
+    # should, for a failure.
+    done = compose("up", *options, "--wait", *(name for name in found if name not in once))
+    if done.returncode == 0 and once != ["migrate"]:
+        done = compose("up", *options)
+    stop_switched_off(set(found))
+    return done
+
+
+def wanted(service: dict[str, Any]) -> int:
+    """The number of replicas that compose.yaml asks for."""
+    count: int = service.get("scale") or service.get("deploy", {}).get("replicas") or 1
+    return count
+
+
+def stop_switched_off(on: set[str]) -> None:
+    """Stop services whose profile is off: they would go on with an old image."""
+    everything = compose(*ALL_PROFILES, "config", "--services").stdout.split()
+    running = compose(*ALL_PROFILES, "ps", "--services").stdout.split()
+    if off := sorted((set(everything) & set(running)) - on):
+        say(f"stopping what is switched off: {', '.join(off)}")
+        compose(*ALL_PROFILES, "rm", "--stop", "--force", *off)
 
 
 def containers(*services: str) -> list[dict[str, Any]]:
@@ -170,12 +201,13 @@ def containers(*services: str) -> list[dict[str, Any]]:
 
 
 def unhealthy() -> list[str]:
-    """The services that do not run as they should."""
-    well = ("healthy", "")
+    """The services that do not run as they should; one that restarts has no health."""
     return [
         each["Service"]
         for each in containers()
-        if each["Health"] not in well or (each["State"] != "running" and each["ExitCode"] != 0)
+        if each["Health"] not in ("healthy", "")
+        or each["State"] not in ("running", "exited")
+        or (each["State"] == "exited" and each["ExitCode"] != 0)
     ]
 
 
@@ -194,61 +226,6 @@ def replicas(service: str) -> list[str]:
     """The ids of the service's containers, the oldest first."""
     numbered = sorted(containers(service), key=lambda each: int(each["Name"].rpartition("-")[2]))
     return [each["ID"] for each in numbered]
-
-
-def scale(service: str, count: int) -> subprocess.CompletedProcess[str]:
-    """Have `count` replicas, all healthy; those that run are left as they are."""
-    options = ("--detach", "--no-build", "--no-deps", "--no-recreate", "--wait")
-    return compose("up", *options, "--scale", f"{service}={count}", service)
-
-
-def rollout() -> None:
-    """Replace the containers of the project's image one by one, as replace() does."""
-    if not replicas("app"):
-        die("the stack is not running; `make up` starts it")
-    prepare()
-    say("migrating the database ...")
-    migrated = compose("run", "--rm", "--no-deps", "migrate")
-    if migrated.returncode != 0:
-        fail("the migration failed, and nothing was replaced", migrated)
-    for service in services():
-        replace(service)
-
-
-def replace(service: str) -> None:
-    """Replace the service's containers one by one, each after its successor is healthy.
-
-    One that has none, as it is new in compose.yaml, gets its first.
-    """
-    old = replicas(service)
-    for number in range(max(1, len(old))):
-        title = f"replacing replica {number + 1} of {len(old)} of" if old else "starting"
-        say(f"{title} {service} ...")
-        start_one_more(service, f"{number} of {len(old)} replicas are new")
-        if old:
-            # The grace period is the container's own.
-            stopped = output("docker", "stop", old[number])
-            if stopped is None or output("docker", "rm", "--volumes", old[number]) is None:
-                die(f"the replica {old[number]} could not be stopped; all its successors serve")
-    say(f"replaced {len(old)} of {len(old)} of {service}" if old else f"started {service}")
-
-
-def start_one_more(service: str, progress: str) -> None:
-    """Start a replica and wait until it is healthy; else remove it, and end with `progress`."""
-    before = set(replicas(service))
-    ready = False
-    try:
-        ready = scale(service, len(before) + 1).returncode == 0
-    finally:  # on an interruption too, a replica that is not healthy must be removed
-        if not ready:
-            for failed in set(replicas(service)) - before:
-                subprocess.run(["docker", "logs", "--tail=8", failed], check=False)
-                capture("docker", "rm", "--force", "--volumes", failed)
-    if not ready:
-        die(
-            f"the new replica of {service} did not become healthy (its last lines are above) and"
-            f" was removed; {progress}, all others still serve"
-        )
 
 
 def agreed(question: str) -> bool:
@@ -282,9 +259,9 @@ def clean() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("verb", choices=("up", "rollout", "clean"))
+    parser.add_argument("verb", choices=("up", "clean"))
     verb = parser.parse_args(arguments).verb
-    {"up": up, "rollout": rollout, "clean": clean}[verb]()
+    {"up": up, "clean": clean}[verb]()
 
 
 if __name__ == "__main__":

@@ -15,6 +15,25 @@ from containers import docker, eventually, inspect
 if TYPE_CHECKING:
     from pathlib import Path
 
+# A background process and a one-off of the tests' own: a fork's may be of any name, or none.
+SERVICES = """
+  background:
+    <<: *service
+    profiles: [tests]
+    command: [app, work]
+    environment:
+      DATABASE_URL: postgresql://app@db/app
+      DATABASE_PASSWORD_FILE: /run/secrets/db_password
+    secrets: [db_password]
+    depends_on:
+      migrate: { condition: service_completed_successfully }
+    networks: [back]
+  once:
+    <<: *service
+    command: [app, settings]
+    restart: "no"
+    networks: [back]
+"""
 TIMEOUT = 300  # seconds, for a verb or a compose command
 
 
@@ -59,7 +78,7 @@ class Stack:
     def running(self) -> list[str]:
         """The services that have a running container: a fork's own are among them."""
         found = self.compose("ps", "--services", "--status=running").split()
-        assert {"db", "app", "work", "gateway"} <= set(found)
+        assert {"db", "app", "background", "gateway"} <= set(found)
         return found
 
     def of_the_image(self, container: str) -> bool:
@@ -84,9 +103,9 @@ class Stack:
         response = self.get("/api/notes?page_size=100").json()
         return [note["title"] for note in response["notes"]]
 
-    def scale(self, count: int, work: int = 1) -> None:
-        scales = (f"--scale=app={count}", f"--scale=work={work}")
-        self.compose("up", "--detach", "--no-build", "--wait", *scales)
+    def scale(self, count: int, background: int = 1) -> None:
+        scales = (f"--scale=app={count}", f"--scale=background={background}")
+        self.compose("up", "--detach", "--no-build", "--wait", *scales, "background", "gateway")
         assert len(self.containers("app")) == count
 
     def outside(self, code: str) -> str:
@@ -103,6 +122,14 @@ class Stack:
             return all(inspect(each)["State"]["Health"]["Status"] == "healthy" for each in ids)
 
         eventually(healthy, 60, "all is healthy")
+
+
+def add_services(checkout: Path) -> None:
+    """Give the stack of a copy the services of the tests' own."""
+    file = checkout / "compose.yaml"
+    text = file.read_text()
+    assert text.count("\nservices:\n") == 1
+    file.write_text(text.replace("\nservices:\n", f"\nservices:{SERVICES}"))
 
 
 def remove(project: str) -> None:

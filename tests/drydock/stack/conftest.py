@@ -8,7 +8,7 @@ import pytest
 
 from checkouts import copy
 from containers import free_port, inspect, unique
-from stacks import Stack, remove
+from stacks import Stack, add_services, remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -29,6 +29,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
 @pytest.fixture(scope="session")
 def shared_stack(probe: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     checkout = copy(tmp_path_factory.mktemp("stack") / "checkout")
+    add_services(checkout)
     found = Stack(
         checkout,
         {
@@ -37,8 +38,8 @@ def shared_stack(probe: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             # The very image that is to be proved, and not one built of a copy.
             "IMAGE": probe,
             "IMAGE_AS_IS": "1",
-            # The background process, too.
-            "COMPOSE_PROFILES": "work",
+            # All that a fork may have switched off, too.
+            "COMPOSE_PROFILES": "*",
             # These tests' load all comes from one address.
             "GATEWAY_RATE": "100000",
             "GATEWAY_BURST": "1000",

@@ -19,7 +19,7 @@ import urllib3
 from checkouts import CHECKOUT, copy, environment
 from containers import docker, eventually, free_port, unique
 from processes import running
-from stacks import Stack, remove
+from stacks import Stack, add_services, remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,13 +33,14 @@ def dev(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
     checkout = copy(folder / "checkout")
     shutil.rmtree(checkout / "src/app")
     shutil.copytree(CHECKOUT / "tests/drydock/probe", checkout / "src/app")
+    add_services(checkout)
     project = unique("stack")
     variables = {
         "COMPOSE_PROJECT_NAME": project,
         "PORT": str(free_port()),
         "DEBUG_PORT": str(free_port()),
         "IMAGE": image,
-        "COMPOSE_PROFILES": "work",
+        "COMPOSE_PROFILES": "*",
     }
     log = folder / "log"
     command = ["make", "dev", f"PYTHON={sys.executable}"]

@@ -10,7 +10,7 @@ import pytest
 
 from checkouts import copy, environment
 from containers import docker, free_port, inspect, unique
-from stacks import Stack, remove
+from stacks import Stack, add_services, remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,13 +51,21 @@ def test_every_container_is_hardened_and_bounded(stack: Stack) -> None:
                 if own & {pid, parent}:
                     own.add(pid)
                     assert uid != 0
-            assert len(own) > 1 or service == "work"  # which is a single process
+            assert len(own) > 1 or service != "app"  # a background process is a single one
 
 
 def test_the_service_itself_runs_in_it(small: Stack) -> None:
     """All other tests here are about the tests' own service."""
+    add_services(small.checkout)
+    up = small.make("up", COMPOSE_PROFILES="tests")
+    assert up.returncode == 0, up.stderr
+    assert small.containers("app")
+    assert small.compose("ps", "--quiet", "background", COMPOSE_PROFILES="tests").split()
+    # What is switched off is stopped, and not left to run an old image.
     up = small.make("up")
     assert up.returncode == 0, up.stderr
+    assert "stopping what is switched off: background" in up.stderr
+    assert not small.compose("ps", "--quiet", "background", COMPOSE_PROFILES="tests")
     assert f"GET http://localhost:{small.variables['PORT']}/api/" in up.stdout
     assert small.get("/api/openapi.json").status == 200
 
@@ -163,6 +171,36 @@ def test_a_rollout_of_nothing_says_so(small: Stack) -> None:
     done = small.make("rollout")
     assert done.returncode != 0
     assert "the stack is not running; `make up` starts it" in done.stderr
+
+
+def test_a_service_that_restarts_again_and_again_is_named_with_its_last_lines(
+    small: Stack,
+) -> None:
+    add_services(small.checkout)
+    file = small.checkout / "compose.yaml"
+    file.write_text(
+        file.read_text().replace(
+            "    command: [app, work]\n    environment:\n",
+            "    command: [app, work]\n    environment:\n      WORK_INTERVAL: never\n",
+            1,
+        )
+    )
+    up = small.make("up", COMPOSE_PROFILES="tests")
+    assert up.returncode != 0
+    assert "WORK_INTERVAL='never'" in up.stdout + up.stderr
+
+
+def test_a_service_that_can_t_have_two_containers_is_named(stack: Stack) -> None:
+    file = stack.checkout / "compose.yaml"
+    text = file.read_text()
+    assert "\n    build: .\n" in text
+    file.write_text(text.replace("\n    build: .\n", "\n    build: .\n    container_name: one\n"))
+    try:
+        rollout = stack.make("rollout")
+    finally:
+        file.write_text(text)
+    assert rollout.returncode != 0
+    assert "app has a container_name, so there can't be two; remove it" in rollout.stderr
 
 
 def test_a_port_in_use_is_one_clear_line(stack: Stack, small: Stack) -> None:

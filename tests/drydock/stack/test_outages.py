@@ -80,16 +80,16 @@ def test_no_replica_at_all_is_a_503_and_then_it_comes_back(stack: Stack) -> None
 def test_a_rollout_of_three_replicas_costs_no_request(stack: Stack) -> None:
     stack.scale(3)
     before = set(stack.containers("app"))
-    (worker,) = stack.containers("work")
+    (worker,) = stack.containers("background")
     with Load(stack.address, "/api/notes", clients=8) as load:
         rollout = stack.make("rollout")
     assert rollout.returncode == 0, rollout.stderr
     after = set(stack.containers("app"))
     assert len(after) == 3
     assert not before & after
-    for word in ("replaced 3 of 3 of app", "replaced 1 of 1 of work"):
+    for word in ("replaced 3 of 3 of app", "replaced 1 of 1 of background"):
         assert word in rollout.stderr
-    assert worker not in stack.containers("work")
+    assert worker not in stack.containers("background")
     assert len(load.outcomes) > 100
     assert not load.failures(), load.failures()[:3]
 
@@ -112,30 +112,30 @@ def test_a_rollout_of_what_does_not_start_leaves_the_old_replicas(stack: Stack) 
 
 
 def test_up_keeps_the_replicas_that_there_are(stack: Stack) -> None:
-    stack.scale(2, work=2)
+    stack.scale(2, background=2)
     assert stack.make("up").returncode == 0
-    assert len(stack.containers("app")) == len(stack.containers("work")) == 2
+    assert len(stack.containers("app")) == len(stack.containers("background")) == 2
     stack.scale(1)
 
 
 def test_the_background_process_works_and_ends_its_step_before_it_stops(stack: Stack) -> None:
-    (worker,) = stack.containers("work")
+    (worker,) = stack.containers("background")
     eventually(lambda: "step 1 ends" in docker("logs", worker).stdout, 30, "it has worked")
     assert inspect(worker)["State"]["Health"]["Status"] == "healthy"
-    stack.compose("stop", "work")
+    stack.compose("stop", "background")
     state = inspect(worker)["State"]
     assert (state["Status"], state["ExitCode"]) == ("exited", 0)
     assert json.loads(docker("logs", worker).stdout.splitlines()[-1])["message"] == "stopped"
-    stack.compose("start", "work")
+    stack.compose("start", "background")
     stack.ready()
 
 
 def test_a_service_that_is_new_is_started_by_a_rollout(stack: Stack) -> None:
-    stack.compose("rm", "--force", "--stop", "work")
+    stack.compose("rm", "--force", "--stop", "background")
     rollout = stack.make("rollout")
     assert rollout.returncode == 0, rollout.stderr
-    assert "started work" in rollout.stderr
-    assert len(stack.containers("work")) == 1
+    assert "started background" in rollout.stderr
+    assert len(stack.containers("background")) == 1
 
 
 def test_a_rollout_whose_migration_fails_replaces_nothing(stack: Stack) -> None:
