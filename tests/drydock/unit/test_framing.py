@@ -183,7 +183,7 @@ def test_a_length_of_18_digits_is_a_length() -> None:
     limits = (10**18, 10**18)
     assert ready(HEAD + b"Content-Length: " + b"9" * 18 + b"\r\n\r\n", *limits) == (False, False)
     with pytest.raises(TooLargeError):
-        ready(HEAD + b"Content-Length: " + b"9" * 19 + b"\r\n\r\n", *limits)
+        ready(HEAD + b"Content-Length: 1" + b"0" * 18 + b"\r\n\r\n", *limits)
 
 
 @pytest.mark.parametrize(
