@@ -1,5 +1,5 @@
 # The runtime image is FROM scratch: the few Debian packages that CPython needs, unpacked; the
-# locked dependencies; this project's wheel. No shell, no package manager, nothing to log in to.
+# locked dependencies; this project's wheel. It has no shell and no package manager.
 #
 #   docker build -t flask-microservice .                    the image (target `runtime`)
 #   docker build -t flask-microservice --target test .      + unit tests, run by its command
@@ -7,7 +7,7 @@
 #   docker build -t flask-microservice --target debug .     + bash, curl, ps
 #
 # There is no `# syntax=` line on purpose: the engine's own frontend builds this file, and no
-# second image has to be pulled. Keep it so that Docker 25 can read it.
+# second image has to be pulled. Use only what Docker 25 can read.
 
 # The version of Python that the base's Debian has; the one place that says so.
 ARG PYTHON=3.13
@@ -15,14 +15,14 @@ ARG PYTHON=3.13
 # A literal line, so that Dependabot can read and update it.
 FROM debian:trixie-slim@sha256:a29215f6a35e51e22adffa17f89e9d2ef06214e64a2bad10d765c46aea49f11f AS base
 
-# apt fails when any of its lists can't be had; its own default is to go on with old ones.
+# apt fails when it can't get one of its lists; by default it would go on with old ones.
 RUN echo 'APT::Update::Error-Mode "any";' > /etc/apt/apt.conf.d/strict
 
 # For the bytecode that is made here: without the columns of each instruction, which only draw the
 # ^^^^ in tracebacks, the compressed image is 2 MB smaller.
 ENV PYTHONNODEBUGRANGES=1
 
-# An argument from before the first stage is known to a stage, and to those after it, that names it.
+# A stage knows an argument from before the first stage only if it, or a stage below it, names it.
 ARG PYTHON
 
 # ---- rootfs: the file system of the image, from Debian packages ---------------------------------
@@ -33,10 +33,11 @@ WORKDIR /debs
 
 # Downloaded and verified by apt, but unpacked without being installed: no maintainer script runs,
 # so nothing brings in a shell. Every shared library that the standard library links to is here;
-# a contract test imports each of its modules.
-RUN apt-get update \
+# a contract test imports each of its modules. A fork's own are in requirements/debian.list.
+RUN --mount=type=bind,source=requirements/debian.list,target=/debian.list \
+    apt-get update \
     && chown _apt . \
-    && apt-get download \
+    && sed 's/#.*//' /debian.list | xargs apt-get download \
         base-files ca-certificates media-types netbase tzdata \
         libc6 gcc-14-base libgcc-s1 libstdc++6 zlib1g libzstd1 liblzma5 libbz2-1.0 \
         libssl3t64 libffi8 libsqlite3-0 libexpat1 libuuid1 \
@@ -58,10 +59,10 @@ RUN mkdir -p var/lib/dpkg/status.d \
         done; \
     done
 
-# What no service reads goes: character sets of the C library (8 MB; Python has its own), scripts,
-# manuals, documentation other than the copyright files that licences ask for, and directories
-# that others may write to. Debian's hook for crash reports makes way for the project's own. The
-# checksums go on listing only what is there.
+# Remove what no service reads: character sets of the C library (8 MB; Python has its own), scripts,
+# manuals, documentation other than the copyright files that licences require, and directories
+# that others may write to. The project's own sitecustomize.py replaces Debian's hook for crash
+# reports. Remove from the lists of checksums what is gone.
 RUN rm -rf usr/{games,include,src} usr/sbin/* usr/lib/*-linux-gnu/gconv usr/lib/python$PYTHON/test \
         {etc,usr/lib}/python$PYTHON/sitecustomize.py \
         usr/share/{base-files,binfmts,bug,dict,gcc,gdb,info,lintian,man,misc} \
@@ -76,9 +77,9 @@ RUN rm -rf usr/{games,include,src} usr/sbin/* usr/lib/*-linux-gnu/gconv usr/lib/
     done
 
 # What the packages' own scripts would have done: the certificates as one file where OpenSSL looks
-# for it, the time zone, the command `python3`, a user without rights. /tmp and /data are open to
-# all, and sticky: whatever user the service runs as, it can write there and not touch another's
-# files.
+# for it, the time zone, the command `python3`, a user without rights. /tmp and /data are writable
+# for all, and sticky: whatever user the service runs as, it can write there but not touch another
+# user's files.
 RUN cat usr/share/ca-certificates/mozilla/*.crt > etc/ssl/certs/ca-certificates.crt \
     && mkdir -p usr/lib/ssl opt/venv app data \
     && ln -s /etc/ssl/certs/ca-certificates.crt usr/lib/ssl/cert.pem \
@@ -90,11 +91,11 @@ RUN cat usr/share/ca-certificates/mozilla/*.crt > etc/ssl/certs/ca-certificates.
     && printf 'root:x:0:\nnonroot:x:65532:\n' > etc/group \
     && chmod 1777 tmp data
 
-# Without bytecode every start compiles the standard library again, for the root is read-only.
-# `unchecked-hash` needs no file times, so builds agree. The image's own interpreter does it,
-# which also shows that the root stands on its own; -B, so that it leaves none of the usual kind
-# for what it imports meanwhile. The times are set so that a later build of
-# the same files makes the same layer.
+# Without bytecode every start compiles the standard library again, since the root is read-only.
+# `unchecked-hash` needs no file times, so builds agree. The image's own interpreter compiles it,
+# which also shows that nothing is missing in the root; -B, so that it writes no bytecode of the
+# usual kind for what it imports. The times are set so that a later build of the same files makes
+# the same layer.
 RUN chroot . python3 -B -m compileall -qf --invalidation-mode unchecked-hash "/usr/lib/python$PYTHON" \
     && find . -exec touch --no-dereference --date=@0 {} +
 
@@ -112,11 +113,11 @@ RUN apt-get update \
     && python3 -m venv /pip \
     && python3 -m venv --without-pip /opt/venv
 
-# A lock is installed and never resolved: what it names, with the hashes that it names, and nothing
-# that a newer release of some package might ask for (--no-deps). Whether that is complete is seen
-# after (`pip check`). So any pip will do, and the lock of today installs the same next year. A
-# company's proxy that opens TLS is trusted by passing its certificates as a secret, which no layer
-# keeps: `--secret id=ca,src=/etc/ssl/certs/ca-certificates.crt`.
+# A lock file is installed and never resolved: what it names, with the hashes that it names, and
+# nothing that a newer release of some package might require (--no-deps). `pip check` then shows
+# whether that is complete. So any pip will do, and today's lock file installs the same next year.
+# For a company's proxy that inspects TLS, pass its certificates as a secret, which no layer keeps:
+# `--secret id=ca,src=/etc/ssl/certs/ca-certificates.crt`.
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ONLY_BINARY=:all: PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 
@@ -139,15 +140,15 @@ RUN /pip/bin/pip wheel --no-build-isolation --no-deps --no-index --wheel-dir /wh
 # ---- dependencies: the locked ones, changed more rarely than the project ------------------------
 FROM build AS dependencies
 
-# Without the tests that two of them bring along (2 MB); the records go on listing what is there.
+# Without the tests and headers that requirements/unused.list names; the records lose them too.
 RUN --mount=type=bind,source=requirements/runtime.txt,target=runtime.txt \
+    --mount=type=bind,source=requirements/unused.list,target=unused.list \
+    --mount=type=bind,source=deploy/remove_unused.py,target=remove_unused.py \
     --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=ca \
     PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip --python /opt/venv install \
         --no-deps --require-hashes --no-compile -r runtime.txt \
-    && site=/opt/venv/lib/python$PYTHON/site-packages \
-    && rm -rf "$site"/alembic/testing "$site"/sqlalchemy/testing \
-    && sed -i '/^[a-z]*\/testing\//d' "$site"/alembic-*/RECORD "$site"/sqlalchemy-*/RECORD \
+    && python3 -B remove_unused.py unused.list /opt/venv/lib/python$PYTHON/site-packages \
     && python3 -B -m compileall -qf -j 0 --invalidation-mode unchecked-hash /opt/venv/lib \
     && rm -f /opt/venv/bin/[Aa]ctivate* /opt/venv/.gitignore \
     && find /opt/venv -exec touch --no-dereference --date=@0 {} +
@@ -174,7 +175,7 @@ RUN python3 -B -m compileall -qf -s /project -p / -x 'migrations|__main__|gunico
 # The template's part, which a fork hardly ever changes, becomes the layer before: a change in
 # src/app pushes and pulls the last one alone. That has the wheel's metadata as well, since its
 # RECORD names the hash of every file. The health check gets a path without Python's version. The
-# modes are set, for a checkout's depend on its user's umask.
+# modes are set, since those of a checkout depend on its user's umask.
 RUN site=opt/venv/lib/python$PYTHON/site-packages \
     && mkdir -p "/drydock/$site" /drydock/opt/drydock \
     && mv "$site/drydock" "$site/sitecustomize.py" "$site/__pycache__" "/drydock/$site" \
@@ -189,20 +190,20 @@ FROM scratch AS runtime
 COPY --from=rootfs /rootfs /
 COPY --from=dependencies /opt/venv /opt/venv
 
-# Where gunicorn finds its settings file by itself. Before the project's files, so that theirs is
-# the last layer: each layer after one that changed changes as well. (This one is empty.)
+# Where gunicorn looks for its settings file. Before the project's files, so that theirs is the last
+# layer: each layer after a changed one changes as well. (This one is empty.)
 WORKDIR /app
 COPY --from=project /drydock /
 COPY --from=project /project /
 
-# Python prints at once: what is in a buffer when a container is killed is lost.
+# Unbuffered, since what is in a buffer when a container is killed is lost.
 ENV APP_ENV=production DATA_DIR=/data PATH=/opt/venv/bin:/usr/bin PYTHONUNBUFFERED=1
 
-# The embedded database, where no DATABASE_URL is set: writable on a read-only root as well, and
-# as a volume of its own not a part of the container's throw-away layer.
+# The embedded database, where no DATABASE_URL is set: as a volume it is writable on a read-only
+# root, and not a part of the container's own layer, which is removed with it.
 VOLUME /data
 
-# Numeric, for Kubernetes' runAsNonRoot can't look names up. Any other user works as well.
+# Numeric, since Kubernetes' runAsNonRoot can't look names up. Any other user works as well.
 USER 65532:65532
 
 # Documentation only: the service and its metrics. APP_PORT and METRICS_PORT change them.
@@ -219,7 +220,7 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --start-interval=1s -
 CMD ["gunicorn"]
 
 # Last, since they change with every commit. `make image` passes them, from pyproject.toml and
-# git; what was not passed stays empty, for a wrong label is worse than none.
+# git; what was not passed stays empty, since a wrong label is worse than none.
 ARG TITLE="" VERSION="" REVISION="" CREATED="" SOURCE="" LICENSES=""
 ENV APP_REVISION=$REVISION
 LABEL org.opencontainers.image.title=$TITLE \
@@ -246,12 +247,12 @@ COPY --chmod=644 pyproject.toml gunicorn.conf.py ./
 COPY --chmod=755 tests/app tests/app
 COPY --chmod=755 tests/drydock tests/drydock
 COPY --chmod=644 tests/applications.py tests/
-# Development, as on a desk: the tests set what they need themselves.
+# Development, as on a developer's machine: the tests set what they need themselves.
 ENV APP_ENV=development COVERAGE_FILE=/tmp/coverage PYTHONPATH=/tools
 CMD ["python3", "-m", "pytest", "-p", "no:cacheprovider", "tests/drydock/unit"]
 
 
-# ---- dev: the same image for an edit's sake, run by `make dev` ----------------------------------
+# ---- dev: the same image for development, run by `make dev` -------------------------------------
 FROM build AS dev-tools
 
 RUN --mount=type=bind,source=requirements/debug.txt,target=debug.txt \
@@ -266,9 +267,9 @@ FROM runtime AS dev
 ARG PYTHON
 COPY --from=dev-tools /tools /opt/venv/lib/python$PYTHON/site-packages
 COPY --chmod=644 deploy/dev/serve.py ./
-# The sources are mounted at /src, and go before the installed package; their bytecode, which a
-# read-only root has no place for, is kept in memory. The last silences debugpy about Python's own
-# frozen modules.
+# The sources are mounted at /src and take precedence over the installed package. Their bytecode is
+# kept in memory, since the root is read-only. The last variable stops debugpy's warning about
+# Python's own frozen modules.
 ENV APP_ENV=development PYTHONPATH=/src PYTHONPYCACHEPREFIX=/tmp/bytecode \
     PYDEVD_DISABLE_FILE_VALIDATION=1
 CMD ["python3", "serve.py"]

@@ -1,4 +1,4 @@
-# The verbs of this project. CI types the same ones: whatever it does, you can do.
+# The verbs of this project. CI runs the same ones: whatever it does, you can do.
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 SHELL := /bin/bash
@@ -23,7 +23,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 upgrade: LOCK += $(if $(PACKAGE),--upgrade-package "$(PACKAGE)",--upgrade)
 
 .PHONY: help up down logs dev rollout backup restore debug test lint unit image contract chaos \
-	stack mutants save push lock upgrade migration format venv docs screenshot clean python
+	stack fork mutants save push lock upgrade migration format venv docs screenshot clean python
 
 help: ## Show this list
 	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -33,7 +33,7 @@ up: python ## Build and start the stack, wait until it is healthy, show where it
 	@$(PYTHON) scripts/stack.py up
 
 down: ## Stop the stack; the data is kept
-	@docker compose down
+	@docker compose --profile '*' down
 
 logs: ## Show what the stack prints; in a terminal, as it comes
 	@docker compose --ansi never logs $$(if [[ -t 1 ]]; then echo --follow; fi)
@@ -93,6 +93,9 @@ stack: $(BIN)/installed ## Prove the stack's promises: outages, rollouts, secret
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
 	@$(BIN)/pytest tests/drydock/stack --image "$(IMAGE)"
 
+fork: $(BIN)/installed ## Make a fork in a temporary folder, add one of each to it, prove it
+	@$(BIN)/pytest -rP tests/drydock/fork
+
 mutants: $(BIN)/installed ## Prove that the unit tests notice it when a line of drydock is broken
 	@$(BIN)/python scripts/mutants.py
 
@@ -111,7 +114,7 @@ lock upgrade:
 			--output-file requirements/$$group.txt; \
 	done
 
-format: $(BIN)/installed ## Format the Python code, and mend what ruff can mend by itself
+format: $(BIN)/installed ## Format the Python code, and fix what ruff can fix by itself
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 

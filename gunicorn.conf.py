@@ -2,8 +2,8 @@
 
 The template's are in src/drydock/server/config.py. A fork's own go below, each as `name = value`:
 https://docs.gunicorn.org/en/stable/settings.html
-gunicorn ignores a name that it does not know, so a unit test checks each. The hooks that the
-template has there are not to be replaced, and what WEB_* variables set is set by them alone.
+gunicorn ignores a name that it does not know, so a unit test checks each. Do not replace the hooks
+that the template sets there, nor set what the WEB_* variables set.
 """
 
 from app import service

@@ -52,10 +52,10 @@ def running(image: str, variables: dict[str, str], *command: str) -> Iterator[tu
 
 
 def wrk(port: int, seconds: int, *options: str) -> float:
-    """Load it with 64 connections, unless the options say otherwise; return answers a second.
+    """Load it with 64 connections, unless the options say otherwise; return responses a second.
 
     Raises:
-        SystemExit: if any answer is an error.
+        SystemExit: if any response is an error.
 
     """
     address = f"http://127.0.0.1:{port}/hello/bench"

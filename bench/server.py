@@ -21,7 +21,7 @@ WORKERS = {
     name: {"LOG_LEVEL": "warning", "GUNICORN_CMD_ARGS": f"--worker-class {kind}"}
     for name, kind in (("this worker", "drydock.server.worker.Worker"), ("gthread", "gthread"))
 }
-# Small answers on kept connections, few and many; a connection for each request.
+# Small responses on kept connections, few and many; a connection for each request.
 LOADS = {
     "16 kept": ("--connections", "16"),
     "64 kept": ("--connections", "64"),

@@ -46,7 +46,7 @@ PARTS = {
     "imports": "the service's and gunicorn's modules",
     "settings": "gunicorn.conf.py: settings, limits, logs",
     "application": "the application; in a new container also the database",
-    "workers": "sockets, workers, the first answer",
+    "workers": "sockets, workers, the first response",
 }
 
 
@@ -55,8 +55,8 @@ def docker(*arguments: str) -> str:
     return subprocess.check_output(["docker", *arguments], text=True)
 
 
-def answers(port: int) -> bool:
-    """Whether the service answers with a 200 by now."""
+def responds(port: int) -> bool:
+    """Whether the service responds with a 200 by now."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/livez")
@@ -77,9 +77,9 @@ def start(image: str, volume: str | None) -> dict[str, float]:
     began = time.time()
     try:
         docker("run", "--detach", "--name", name, *options, image, "python3", "-c", LAUNCH)
-        while not answers(port):
+        while not responds(port):
             if time.time() - began > 60:
-                raise SystemExit(f"error: {image} does not answer:\n{docker('logs', name)}")
+                raise SystemExit(f"error: {image} does not respond:\n{docker('logs', name)}")
             time.sleep(0.002)
         ended = time.time()
         lines = docker("logs", name).splitlines()

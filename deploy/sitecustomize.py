@@ -1,8 +1,8 @@
-"""The first of this project that Python runs in the image: from here on, a stop is heard.
+"""The first of this project's code that Python runs in the image: from here on a stop is handled.
 
-The kernel keeps from process 1 every signal that it has no handler for, and gunicorn sets its own
-when the application is loaded, half a second later: a `docker stop` until then would be in vain,
-and end with SIGKILL. Not by an exception, which whatever is being imported may swallow.
+The kernel delivers no signal to process 1 that it has no handler for, and gunicorn sets its own
+when the application is loaded, half a second later: a `docker stop` until then would have no
+effect, and end with SIGKILL. Not by an exception, which a module that is being imported may catch.
 https://docs.python.org/3/library/site.html#module-sitecustomize
 """
 
@@ -15,5 +15,5 @@ if sys.orig_argv[1:2] == ["/opt/venv/bin/gunicorn"]:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     signal.signal(signal.SIGINT, lambda *_: os._exit(0))
 elif os.getpid() == 1:
-    # As what is not process 1: a migration, say.
+    # As a process other than 1 would end; for example a migration.
     signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))

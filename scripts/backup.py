@@ -1,6 +1,6 @@
 """Back up the stack's database into a file; restore it from one.
 
-Both run PostgreSQL's own programs in the database's container, of the very server's version.
+Both run PostgreSQL's own programs in the database's container, of the same version as the server.
 https://www.postgresql.org/docs/17/backup-dump.html
 """
 
@@ -16,9 +16,9 @@ from common import die, entry, say
 from stack import COMPOSE, agreed, compose, fail
 
 IN_DATABASE = (*COMPOSE, "exec", "--no-TTY", "db")
-# All of it, or nothing: without the COMMIT, which a failure leaves out, nothing happens. The schema
-# goes as a whole, for pg_restore's --clean leaves tables that the backup does not know, and the
-# next migration stumbles over them. It is made anew as initdb makes it.
+# All of it, or nothing: a failure leaves out the COMMIT, and then nothing is changed. The schema is
+# dropped as a whole, since pg_restore's --clean leaves tables that are not in the backup, and the
+# next migration would fail on them. It is created again as initdb does it.
 RESTORE = """
 set -euo pipefail
 {
@@ -43,7 +43,7 @@ def backup(file: Path) -> None:
     if not file.parent.is_dir():
         die(f"{file.parent} is no directory")
     command = (*IN_DATABASE, "pg_dump", "--username=app", "--format=custom", "app")
-    # The data is nobody else's business: a temporary file's mode is 600, and renaming keeps it.
+    # Nobody else may read the data: a temporary file's mode is 600, and renaming keeps it.
     descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=".backup-")
     part = Path(name)
     try:
@@ -73,7 +73,7 @@ def restore(file: Path) -> None:
         done = subprocess.run(command, stdin=dump, capture_output=True, check=False)
     if done.returncode != 0:
         reason = done.stderr.decode(errors="replace").strip()
-        die(f"nothing was changed, for pg_restore failed: {reason}")
+        die(f"nothing was changed, because pg_restore failed: {reason}")
     # A backup may be older than the service.
     migrated = compose("run", "--rm", "--no-deps", "migrate")
     if migrated.returncode != 0:

@@ -1,7 +1,7 @@
-"""Have the Dockerfile's base image at hand, or a stand-in where no registry can be reached.
+"""Get the Dockerfile's base image, or a stand-in where no registry can be reached.
 
 The stand-in is Debian's own minimal system, bootstrapped by mmdebstrap from Debian's signed
-archive. The Dockerfile stays as it is: `--build-context` puts the stand-in in the base's place.
+archive. The Dockerfile stays as it is: `--build-context` replaces the base by the stand-in.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def is_at_hand(image: str) -> bool:
     if pulled.returncode == 0:
         return True
     reason = pulled.stderr.strip()
-    # A registry that answers and says no is a wrong digest: no stand-in may hide that.
+    # Such a response of the registry may mean a wrong digest: no stand-in may hide that.
     if re.search(r"not found|manifest unknown|denied|unauthorized|toomanyrequests", reason):
         die(f"the registry refuses {image}: {reason.splitlines()[0]}")
     say(f"the registry can't be reached; a stand-in for {name} comes from Debian's archive")

@@ -1,4 +1,4 @@
-"""Have a Chromium at hand, for the page's tests and for its picture in the docs.
+"""Get a Chromium, for the page's tests and for its picture in the docs.
 
 As a script: take docs/page.png from the stack that is running at http://localhost:$PORT.
 """
@@ -34,25 +34,25 @@ def executable() -> str:
         die("the page's tests need a browser, and there is none; install chromium, as root")
     if output("apt-cache", "show", "chromium") is None:
         apt_get("reading the package lists", "update")
-    # Without a font, which it only recommends, it would draw no letter.
+    # It only recommends a font, and without one would draw no text.
     apt_get("installing chromium", "install", "chromium", "fonts-liberation")
     return shutil.which("chromium") or die("chromium is installed, but not on the PATH")
 
 
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
-    """A headless Chromium, which knows no proxy: the page is on this machine."""
+    """A headless Chromium that uses no proxy: the page is on this machine."""
     path = executable()
     with sync_playwright() as playwright:
         try:
             browser = playwright.chromium.launch(
                 executable_path=path,
-                # Root is the one user who can't have the sandbox.
+                # Only root can't use the sandbox.
                 chromium_sandbox=os.geteuid() != 0,
                 args=["--no-proxy-server"],
             )
         except Error as error:
-            # The distribution's browser grows newer, the locked playwright does not.
+            # The distribution's browser may be too new for the locked playwright.
             die(
                 f"playwright {importlib.metadata.version('playwright')} can't drive {path}"
                 f" ({output(path, '--version')}); `make upgrade PACKAGE=playwright` may help: "

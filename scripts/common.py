@@ -1,4 +1,4 @@
-"""What the scripts share: how they speak, how they run other programs, how they give up."""
+"""What the scripts share: how they print, how they run other programs, how they fail."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def step(
 ) -> None:
     """Run a long command under one line of progress, with the seconds gone by.
 
-    Its own output is kept back, and its end shown only on failure, which ends this program
-    with one line and status 1; `hint` says there what to do.
+    Its own output is not shown. If it fails, its last lines are, and this program ends with one
+    line and status 1; `hint` says in that line what to do.
     """
     say(f"{title} ...")
     start = time.monotonic()
@@ -86,7 +86,7 @@ def step(
             die(f"{title}: {command[0]} is not installed")
         while True:
             try:
-                # A terminal gets a counter, a log a sign of life now and then.
+                # A terminal gets a counter, a log a line every 15 seconds.
                 process.wait(1 if live else 15)
                 break
             except subprocess.TimeoutExpired:

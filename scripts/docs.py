@@ -1,7 +1,7 @@
 """Write docs/settings.md and .env.example from the settings, docs/malformed.md from its tests.
 
-Each has one list behind it. With --check nothing is written: status 1 if a file differs from what
-would be. Run with tests/ on the path, where the list of malformed requests is.
+Each is made from one list. With --check nothing is written, and the status is 1 if a file differs
+from its list. Run with tests/ on the path, where the list of malformed requests is.
 """
 
 from __future__ import annotations
@@ -41,27 +41,27 @@ MALFORMED = """\
 # Malformed requests
 
 What comes back when a request is broken, ambiguous or merely unusual. It is sent straight to the
-service, whole, and the client's side of the connection is closed behind it. An answer is a status,
-or several in their order, or `closed` where the connection ends without one.
-`tests/drydock/image/test_malformed.py` sends all of it to a container on every push, and sees these
-answers, no second answer to one request, a line in the log for each answer and no other, and the
-service unharmed. The list is `tests/malformed.py`; `make docs` writes this file.
+service, whole, and then the client closes its side of the connection. A response is shown as its
+status, several in their order, or as `closed` where the connection is closed without one.
+`tests/drydock/image/test_malformed.py` sends all of it to a container on every push. It expects
+these responses, no second response to one request, a line in the log for each response and no
+other, and a service that goes on. The list is `tests/malformed.py`; `make docs` writes this file.
 
 {count} cases: {summary}.
 
 A status below 400 means that the request is valid: RFC 9112 or 9110 says so where the rule points.
 Decisions where they leave a choice:
 
-- An unknown transfer coding is a 400. RFC 9112, 6.1 suggests 501, but what a client gets wrong must
-  not look like a failure of the service.
+- An unknown transfer coding is a 400. RFC 9112, 6.1 suggests 501, but a client's error must not
+  look like a failure of the service.
 - `Host` is a name, an IPv4 or an IPv6 address, and perhaps a port. The RFC allows further
   characters, a comma among them; no name of a host on the Internet has one.
 - Fields with an underscore in their names are left out: to an application `X_Y` and `X-Y` would be
   the same.
-- The content of a GET, HEAD, DELETE, OPTIONS or TRACE is read before it is answered, and a broken
-  one refused, though it means nothing.
-- Where the answer needs no content, as a 404, it comes before the content is read; if that turns
-  out to be broken, the connection is closed behind the answer.
+- The content of a GET, HEAD, DELETE, OPTIONS or TRACE is read before the response, and broken
+  content is rejected, though it means nothing.
+- Where the response does not depend on the content, as with a 404, it is sent before the content is
+  read; if that turns out to be broken, the connection is closed after the response.
 """
 
 
@@ -97,16 +97,16 @@ def example() -> str:
     return text
 
 
-def answers() -> str:
+def responses() -> str:
     """The text of docs/malformed.md."""
     cases = malformed.CASES
-    kinds = Counter("closed" if c.answer == "closed" else f"{c.answer[0]}xx" for c in cases)
-    names = {"4xx": "answered 4xx", "closed": "closed without an answer", "2xx": "valid"}
+    kinds = Counter("closed" if c.response == "closed" else f"{c.response[0]}xx" for c in cases)
+    names = {"4xx": "rejected with 4xx", "closed": "closed without a response", "2xx": "valid"}
     summary = ", ".join(f"{kinds[kind]} {name}" for kind, name in names.items())
     text = MALFORMED.format(count=len(cases), summary=summary)
     for group, members in itertools.groupby(cases, lambda case: case.group):
-        text += f"\n## {group}\n\n| Sent | Answer | Rule |\n| --- | --- | --- |\n"
-        text += "".join(f"| {case.what} | {case.answer} | {case.rule} |\n" for case in members)
+        text += f"\n## {group}\n\n| Sent | Response | Rule |\n| --- | --- | --- |\n"
+        text += "".join(f"| {case.what} | {case.response} | {case.rule} |\n" for case in members)
     return text
 
 
@@ -115,7 +115,7 @@ def main() -> None:
     texts = {
         "docs/settings.md": document(),
         ".env.example": example(),
-        "docs/malformed.md": answers(),
+        "docs/malformed.md": responses(),
     }
     for path, text in texts.items():
         file = ROOT / path

@@ -1,7 +1,7 @@
 """Make sure that a Docker engine answers, with buildx and compose; install it where none does.
 
-An engine that answers is used untouched. Where none does, Debian and Ubuntu have one in their
-own archive: it is installed from there (as root only) and started. ENGINE_INSTALL=never refuses
+An engine that answers is used as it is. Where none does, Debian and Ubuntu have one in their
+own archive: it is installed from there (as root only) and started. ENGINE_INSTALL=never forbids
 both. Debian 12's own engine is too old, and Debian 13's runs on Debian 12: it needs libc 2.34 and
 takes containerd, runc and tini from Debian 12 (Debian 13's runc and tini need libc 2.38).
 """
@@ -114,15 +114,15 @@ def start() -> None:
     settings = Path("/etc/docker/daemon.json")
     if not settings.exists() and not Path("/var/lib/docker").exists():
         # This image store has the OCI exporter that a reproducible build needs. Only for an engine
-        # that is new here: one that has images would not find them again.
+        # that is new here: one that has images already would no longer find them.
         settings.parent.mkdir(parents=True, exist_ok=True)
         settings.write_text(json.dumps({"features": {"containerd-snapshotter": True}}) + "\n")
     systemd = Path("/run/systemd/system").is_dir()
     if systemd:
         subprocess.run(["systemctl", "restart", "docker"], check=False)
     else:
-        # No init system (a CI container, a small virtual machine): it is ours to start, in a
-        # session of its own so that it outlives this terminal.
+        # No init system (a CI container, a small virtual machine): it is started here, in a session
+        # of its own so that it outlives this terminal.
         forget_stale_pid_files()
         with LOG.open("ab") as log:
             subprocess.Popen(
@@ -141,7 +141,7 @@ def start() -> None:
 
 
 def main() -> None:
-    """Leave with status 0 only when a fit engine answers."""
+    """Return only if an engine that is new enough answers; otherwise exit with one line."""
     asked = capture("docker", "version", "--format", "{{.Server.Version}}")
     answers = asked.returncode == 0
     version = asked.stdout.strip()
@@ -152,7 +152,7 @@ def main() -> None:
         lacks = f"the client has no {' and no '.join(missing)}" if answers else "no engine answers"
         if "permission denied" in asked.stderr:
             die(
-                "the engine's socket refuses this user; run as root or join the group: "
+                "this user may not use the engine's socket; run as root or join the group: "
                 "usermod -aG docker $USER, then log in again"
             )
         if os.environ.get("DOCKER_HOST") and asked.returncode != NOT_INSTALLED:

@@ -1,4 +1,4 @@
-"""Build, size up and push the image.
+"""Build, measure and push the image.
 
 The image's name is $IMAGE. What its labels say comes from pyproject.toml and git.
 """
@@ -38,11 +38,12 @@ DIAGNOSES = {
     r"No matching distribution found|Could not find a version that satisfies": "the index of Python"
     " packages no longer has what a lock in requirements/ names; run `make upgrade`",
     r"E: Unable to locate package|has no installation candidate": "Debian's archive has no package"
-    " of a name that the Dockerfile has: correct it; that of another Debian's Python is at its top",
+    " of a name that the Dockerfile or requirements/debian.list has: correct it; that of another"
+    " Debian's Python is at the Dockerfile's top",
     r"Temporary failure|Could not resolve|Failed to resolve|Could not connect|no such host|"
     r"Failed to establish a new connection|Network is unreachable|i/o timeout": "no network: "
     "Debian's or Python's package archive can't be reached from the build",
-    r"CERTIFICATE_VERIFY_FAILED": "a proxy opens TLS here: name its certificates' file in "
+    r"CERTIFICATE_VERIFY_FAILED": "a proxy inspects TLS here: name its certificates' file in "
     "SSL_CERT_FILE",
 }
 
@@ -108,7 +109,7 @@ def build_arguments() -> dict[str, str]:
 
 
 def secrets() -> list[str]:
-    """The certificates of a proxy that opens TLS, where the environment names some."""
+    """The certificates of a proxy that inspects TLS, where the environment names some."""
     bundle = os.environ.get("SSL_CERT_FILE")
     return ["--secret", f"id=ca,src={bundle}"] if bundle else []
 
@@ -123,8 +124,8 @@ def build(target: str) -> None:
         options += ["--build-arg", f"{key}={value}"]
     options += secrets()
     say(f"building {name(target)} ...")
-    # `docker build` takes the engine's own builder, whatever other is selected for buildx: that one
-    # alone sees the stand-in among the engine's images.
+    # `docker build` uses the engine's own builder, whichever is selected for buildx: only that one
+    # sees the stand-in among the engine's images.
     command = ["docker", "build", "--progress=plain", "--provenance=false"]
     command += ["--target", target, "--tag", name(target), *options, str(ROOT)]
     log: list[str] = []
@@ -199,9 +200,9 @@ def is_here() -> bool:
 
 
 def find() -> None:
-    """Have an image that exists already at hand: the engine's own or, if it has none, a pulled one.
+    """Get an image that exists already: the engine's own or, if it has none, a pulled one.
 
-    It is not built: what is to be proved of an image must not be proved of another.
+    It is not built: the contract has to be proved of this image, not of a new one.
     """
     engine.main()
     if is_here():

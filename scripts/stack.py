@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMPOSE = ("docker", "compose", "--ansi=never", "--project-directory", str(ROOT))
+ALL_PROFILES = ("--profile", "*")  # what was switched off meanwhile may still run
 SECRETS = ("db_password", "api_token")
 FOLDER = ROOT / "secrets"
 
@@ -62,7 +63,7 @@ def databases() -> list[str]:
 def make_secrets() -> None:
     """Make each secret's file that is missing.
 
-    Compose mounts the very files into containers whose users are not the one here, so anyone may
+    Compose mounts these files into containers whose users are not the one here, so anyone may
     read them; but their folder lets nobody else in, so on this machine nobody can.
     """
     FOLDER.mkdir(exist_ok=True)
@@ -90,7 +91,7 @@ def make_secrets() -> None:
 
 
 def check_modes() -> None:
-    """See that the gateway's user can read what is mounted into it; a strict umask forbids that."""
+    """Check that the gateway's user can read what is mounted; a strict umask forbids that."""
     for file in (ROOT / "deploy/gateway").rglob("*"):
         needed = 0o555 if file.is_dir() else 0o444
         if file.stat().st_mode & needed != needed:
@@ -100,7 +101,7 @@ def check_modes() -> None:
 def prepare() -> None:
     """Have everything at hand that compose needs: engine, images, secrets.
 
-    An image that $IMAGE_AS_IS=1 promises to be there is not built: it is the very one to be tried.
+    With $IMAGE_AS_IS=1 the image is not built: it has to exist, and is the one to be tried.
     """
     check_modes()
     if os.environ.get("IMAGE_AS_IS") == "1":
@@ -120,18 +121,18 @@ def fail(what: str, done: subprocess.CompletedProcess[str], *services: str) -> N
 
 
 def ask(address: str) -> str:
-    """The status and the answer, in one line; not by way of a proxy.
+    """The status and body of the response, in one line; not by way of a proxy.
 
     Whether there is anything at that path is up to the service.
     """
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(address, timeout=10) as answer:
-            return f"{answer.status} {answer.read().decode().strip()}"
+        with opener.open(address, timeout=10) as response:
+            return f"{response.status} {response.read().decode().strip()}"
     except urllib.error.HTTPError as error:
         if error.code < 500:
             return f"{error.code} {error.read().decode().strip()}"
-        die(f"the stack is healthy, but {address} answers {error.code}; `make logs` tells more")
+        die(f"the stack is healthy, but {address} responds with {error.code}; see `make logs`")
     except OSError as error:
         die(f"the stack is healthy, but {address} can't be reached from here: {error}")
 
@@ -139,13 +140,13 @@ def ask(address: str) -> str:
 def up() -> None:
     """Start what does not run, in order, and wait until all is healthy."""
     if os.environ.get("PORT"):
-        port()  # what is wrong with it had better be said before the build
+        port()  # so that an error in it is reported before the build
     prepare()
     address = f"http://localhost:{port()}/"
     say("starting the stack and waiting until it is healthy ...")
     # As many replicas as there are: compose would go back to one.
-    count = max(1, len(replicas()))
-    done = compose("up", "--detach", "--no-build", "--wait", "--scale", f"app={count}")
+    counts = [f"--scale={name}={max(1, len(replicas(name)))}" for name in services()]
+    done = compose("up", "--detach", "--no-build", "--wait", *counts)
     if done.returncode != 0:
         if any(word in done.stderr for word in ("already allocated", "address already in use")):
             die(f"port {port()} is in use on this machine; choose another: make up PORT=8081")
@@ -158,8 +159,8 @@ def up() -> None:
 def containers(*services: str) -> list[dict[str, Any]]:
     """The stack's containers as compose lists them; not those of `docker compose run`."""
     listed = output(*COMPOSE, "ps", "--all", "--format", "json", *services)
-    if listed is None:  # taken for none, replicas that serve would be removed
-        die("`docker compose ps` failed: which containers there are can't be told")
+    if listed is None:  # if that counted as none, replicas that serve would be removed
+        die("`docker compose ps` failed: which containers there are is not known")
     # One object a line; older versions of compose print one list.
     found: list[dict[str, Any]] = []
     for line in listed.splitlines():
@@ -178,50 +179,76 @@ def unhealthy() -> list[str]:
     ]
 
 
-def replicas() -> list[str]:
+def services() -> list[str]:
+    """The services of this project's image that go on running: app, and what a fork adds."""
+    all_of_them: dict[str, Any] = config()["services"]
+    own = all_of_them["app"]["image"]
+    return [
+        name
+        for name, each in all_of_them.items()
+        if each.get("image") == own and each.get("restart") != "no"
+    ]
+
+
+def replicas(service: str) -> list[str]:
     """The ids of the service's containers, the oldest first."""
-    numbered = sorted(containers("app"), key=lambda each: int(each["Name"].rpartition("-")[2]))
+    numbered = sorted(containers(service), key=lambda each: int(each["Name"].rpartition("-")[2]))
     return [each["ID"] for each in numbered]
 
 
-def scale(count: int) -> subprocess.CompletedProcess[str]:
+def scale(service: str, count: int) -> subprocess.CompletedProcess[str]:
     """Have `count` replicas, all healthy; those that run are left as they are."""
     options = ("--detach", "--no-build", "--no-deps", "--no-recreate", "--wait")
-    return compose("up", *options, "--scale", f"app={count}", "app")
+    return compose("up", *options, "--scale", f"{service}={count}", service)
 
 
 def rollout() -> None:
-    """Replace the service's containers one by one, each after its successor is healthy."""
-    old = replicas()
-    if not old:
+    """Replace the containers of the project's image one by one, as replace() does."""
+    if not replicas("app"):
         die("the stack is not running; `make up` starts it")
     prepare()
     say("migrating the database ...")
     migrated = compose("run", "--rm", "--no-deps", "migrate")
     if migrated.returncode != 0:
         fail("the migration failed, and nothing was replaced", migrated)
-    for number, container in enumerate(old, 1):
-        say(f"replacing replica {number} of {len(old)} ...")
-        before = set(replicas())
-        ready = False
-        try:
-            ready = scale(len(before) + 1).returncode == 0
-        finally:  # an interruption included: who is not healthy must not stay
-            new = set(replicas()) - before
-            if not ready:
-                for failed in new:
-                    subprocess.run(["docker", "logs", "--tail=8", failed], check=False)
-                    capture("docker", "rm", "--force", "--volumes", failed)
+    for service in services():
+        replace(service)
+
+
+def replace(service: str) -> None:
+    """Replace the service's containers one by one, each after its successor is healthy.
+
+    One that has none, as it is new in compose.yaml, gets its first.
+    """
+    old = replicas(service)
+    for number in range(max(1, len(old))):
+        title = f"replacing replica {number + 1} of {len(old)} of" if old else "starting"
+        say(f"{title} {service} ...")
+        start_one_more(service, f"{number} of {len(old)} replicas are new")
+        if old:
+            # The grace period is the container's own.
+            stopped = output("docker", "stop", old[number])
+            if stopped is None or output("docker", "rm", "--volumes", old[number]) is None:
+                die(f"the replica {old[number]} could not be stopped; all its successors serve")
+    say(f"replaced {len(old)} of {len(old)} of {service}" if old else f"started {service}")
+
+
+def start_one_more(service: str, progress: str) -> None:
+    """Start a replica and wait until it is healthy; else remove it, and end with `progress`."""
+    before = set(replicas(service))
+    ready = False
+    try:
+        ready = scale(service, len(before) + 1).returncode == 0
+    finally:  # on an interruption too, a replica that is not healthy must be removed
         if not ready:
-            die(
-                f"the new replica did not become healthy (its last lines are above) and was"
-                f" removed; {number - 1} of {len(old)} replicas are new, all others still serve"
-            )
-        # The grace period is the container's own.
-        stopped = output("docker", "stop", container)
-        if stopped is None or output("docker", "rm", "--volumes", container) is None:
-            die(f"the replica {container} could not be stopped; all its successors serve")
-    say(f"replaced {len(old)} of {len(old)}")
+            for failed in set(replicas(service)) - before:
+                subprocess.run(["docker", "logs", "--tail=8", failed], check=False)
+                capture("docker", "rm", "--force", "--volumes", failed)
+    if not ready:
+        die(
+            f"the new replica of {service} did not become healthy (its last lines are above) and"
+            f" was removed; {progress}, all others still serve"
+        )
 
 
 def agreed(question: str) -> bool:
@@ -238,7 +265,7 @@ def agreed(question: str) -> bool:
 def clean() -> None:
     """Remove the stack's containers and networks; its data only if somebody says so."""
     for project in projects():
-        done = compose("--project-name", project, "down")
+        done = compose("--project-name", project, *ALL_PROFILES, "down")
         if done.returncode != 0:
             fail(f"the stack {project} could not be removed", done)
     for volume in databases():

@@ -1,4 +1,4 @@
-"""Have the stack's official images at hand, or stand-ins where no registry can be reached.
+"""Get the stack's official images, or stand-ins where no registry can be reached.
 
 The stand-ins are built from Debian's packages, in deploy/stand-ins, with as much of the official
 images' interface as is used here. compose.yaml stays as it is: a link makes compose read
@@ -36,8 +36,8 @@ def build(service: str) -> None:
     """Build the stand-in for the service's official image."""
     name = stand_in(service)
     file = FOLDER / f"{NAMES[service]}.Dockerfile"
-    # Always, for the cache makes it cheap: an edit in its folder counts. Without provenance, which
-    # has the time in it: the image would be another one each time, and its container replaced.
+    # Always, since the cache makes it cheap and its folder may have changed. Without provenance,
+    # which has the time in it: the image would be new each time, and its container replaced.
     command = ["docker", "build", "--provenance=false", "--tag", name, "--file", str(file)]
     step(f"building {name}", [*command, *base.build_options(), str(FOLDER)])
 
@@ -53,13 +53,13 @@ def image(service: str) -> str:
 def put_in_place() -> None:
     """Have compose use the stand-ins if, and only if, the official images can't be had."""
     wanted = not all(base.is_at_hand(official(service)) for service in NAMES)
-    if wanted:  # all of them, for the one file names all
+    if wanted:  # all of them, since the one file names all
         for service in NAMES:
             build(service)
     ours = LINK.is_symlink() and str(LINK.readlink()) == TARGET
     if wanted and not ours:
         if LINK.exists() or LINK.is_symlink():
-            die(f"{LINK.name} is yours, but here it has to lead to {TARGET}: move it away")
+            die(f"{LINK.name} is yours, but here it has to be a link to {TARGET}: move it away")
         LINK.symlink_to(TARGET)
         say(f"{LINK.name}: a link, so that compose takes the stand-ins")
     elif ours and not wanted:

@@ -31,7 +31,7 @@ def install(python: Path, *locks: Path) -> None:
 
 
 def check(python: Path) -> None:
-    """See that each installed package has what it requires: --no-deps does not look."""
+    """Check that each installed package has what it requires: --no-deps does not."""
     checked = capture(str(python), "-m", "pip", "--disable-pip-version-check", "check")
     if checked.returncode != 0:
         die(

@@ -1,6 +1,6 @@
 """Run the unit tests in the image's own interpreter: on SQLite, then on a real PostgreSQL server.
 
-Run with tests/ on the path, whose hold on containers this uses.
+Run with tests/ on the path: this uses its module `containers`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from common import entry, say
 from containers import SECCOMP, network, postgres
 
 PYTEST = ("python3", "-m", "pytest", "-p", "no:cacheprovider")
-# The machinery's tests, about a service of their own, and the fork's. Each in a process of its own,
-# for both services have tables.
+# The template's tests, with a service of their own, and the fork's. Each in a process of its own,
+# since both services have tables.
 SUITES = {"drydock": "tests/drydock/unit", "app": "tests/app"}
 COVERAGE = ("--cov-branch", "--cov-report=term:skip-covered", "--cov-fail-under=95")
-# As the service itself is run, but for its limits: some tests start several processes.
+# As the service itself is run, except for its limits: some tests start several processes.
 HARDENED = (
     *("--rm", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL"),
     f"--security-opt=seccomp={SECCOMP}",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ClosingClient(FlaskClient):
-    """Reads and closes each answer, as a server does."""
+    """Reads and closes each response, as a server does."""
 
     def open(self, *arguments: Any, **options: Any) -> TestResponse:
         return super().open(*arguments, **{"buffered": True, **options})

@@ -107,7 +107,7 @@ class Container:
     def logs(self) -> str:
         """What it has printed so far, both streams.
 
-        A request's line comes after its answer, and by way of the engine: wait for what is late.
+        A request's line comes after its response, and by way of the engine: wait for what is late.
         """
         before, now = None, ""
         while now != before:
@@ -121,8 +121,8 @@ class Container:
 def probe(image: str) -> Iterator[str]:
     """The image with the tests' own service laid over the fork's: the name of a further image.
 
-    Nothing else of it changes, and nothing that the template promises may depend on what the fork's
-    service answers.
+    Nothing else of it changes, and nothing that the template promises may depend on the fork's
+    service.
     """
     name = f"{unique('probe')}:latest"
     dockerfile = f"FROM {image}\nCOPY --chmod=755 . /probe/app\nENV PYTHONPATH=/probe\n"

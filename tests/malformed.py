@@ -1,9 +1,9 @@
-"""Broken, ambiguous and merely unusual requests, and how the service answers each.
+"""Broken, ambiguous and merely unusual requests, and how the service responds to each.
 
-`answer` lists the final statuses that come back, in their order: "400"; "200 200" for two requests
-on one connection; "closed" where the connection ends without an answer. Whatever is refused must
-not be served, so what could be smuggled asks for /hello/smuggled or adds a note of that name.
-docs/malformed.md is made from this list (`make docs`), and test_malformed.py proves it.
+`response` lists the final statuses that come back, in their order: "400"; "200 200" for two
+requests on one connection; "closed" where the connection is closed without a response. What is
+rejected must not be served, so what could be smuggled requests /hello/smuggled or adds a note of
+that name. docs/malformed.md is made from this list (`make docs`), and test_malformed.py proves it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Case:
     group: str
     what: str
     sent: bytes
-    answer: str
+    response: str
     rule: str  # where the RFC says so
 
 
@@ -73,7 +73,7 @@ def chunk(data: bytes, extension: bytes = b"") -> bytes:
 
 LAST = b"0\r\n\r\n"
 
-# For each group: the rule that most of its cases are about, then what is sent and the answer; a
+# For each group: the rule that most of its cases are about, then what is sent and the response; a
 # fourth member is a rule of the case's own.
 GROUPS: dict[str, tuple[str, list[tuple[str, bytes, str] | tuple[str, bytes, str, str]]]] = {
     "Request line": (
@@ -270,7 +270,7 @@ GROUPS: dict[str, tuple[str, list[tuple[str, bytes, str] | tuple[str, bytes, str
             ("PATH_INFO", get(b"PATH_INFO: /nope"), "200", "RFC 9110, 17.10"),
             ("REMOTE_ADDR", get(b"REMOTE_ADDR: 127.0.0.1"), "200", "RFC 9110, 17.10"),
             ("Proxy", get(b"Proxy: http://192.0.2.1"), "200", "RFC 3875, 4.1.18"),
-            ("forwarding fields of nobody trusted",
+            ("forwarding fields from an untrusted client",
              get(b"X-Forwarded-Proto: ssl", b"X-Forwarded-Proto: http", b"X-Forwarded-For: \xff"),
              "200", "RFC 7239, 8.1"),
         ],
@@ -300,7 +300,7 @@ GROUPS: dict[str, tuple[str, list[tuple[str, bytes, str] | tuple[str, bytes, str
             ("a NUL behind it", length(b"20\x00"), "400"),
             ("a vertical tab before it", length(b"\x0b20"), "400"),
             ("2 to the power of 64", length(b"18446744073709551616"), "413", "RFC 9110, 15.5.14"),
-            ("larger than is taken", length(b"1048577"), "413", "RFC 9110, 15.5.14"),
+            ("larger than is allowed", length(b"1048577"), "413", "RFC 9110, 15.5.14"),
             ("5,000 digits", length(b"9" * 5000), "413"),
             ("zeros before it", length(b"00018", note("zeros")), "201", "RFC 9110, 8.6"),
             ("smaller than what follows", length(b"19") + SMUGGLED, "400 400"),
@@ -366,7 +366,7 @@ GROUPS: dict[str, tuple[str, list[tuple[str, bytes, str] | tuple[str, bytes, str
              "RFC 9110, 17.10"),
             ("in capitals", post(b"TRANSFER-ENCODING: CHUNKED",
                                  body=chunk(note("capitals")) + LAST), "201", "RFC 9112, 7"),
-            ("TE: chunked is none", get(b"TE: chunked") + get(), "200 200", "RFC 9110, 10.1.4"),
+            ("TE: chunked instead", get(b"TE: chunked") + get(), "200 200", "RFC 9110, 10.1.4"),
         ],
     ),
     "Chunks": (
@@ -391,7 +391,7 @@ GROUPS: dict[str, tuple[str, list[tuple[str, bytes, str] | tuple[str, bytes, str
             ("a size of 2 to the power of 64",
              chunks(b"10000000000000014\r\n" + NOTE + b"\r\n" + LAST), "413", "RFC 9110, 15.5.14"),
             ("a size of 100,000 digits", chunks(b"0" * 100_000 + b"14\r\n" + NOTE), "400"),
-            ("a size larger than is taken", chunks(chunk(b"x" * 2**21) + LAST), "413",
+            ("a size larger than is allowed", chunks(chunk(b"x" * 2**21) + LAST), "413",
              "RFC 9110, 15.5.14"),
             ("a size that is too small", chunks(b"13\r\n" + NOTE + b"\r\n" + LAST), "400"),
             ("a size that is too large", chunks(b"15\r\n" + NOTE + b"\r\n" + LAST), "400"),
@@ -435,7 +435,7 @@ GROUPS: dict[str, tuple[str, list[tuple[str, bytes, str] | tuple[str, bytes, str
             ("of a GET, broken", get(b"Transfer-Encoding: chunked") + b"zz\r\n" + SMUGGLED, "400"),
             ("of a GET, cut off", get(b"Transfer-Encoding: chunked") + b"14\r\n", CLOSED,
              "RFC 9112, 8"),
-            ("of what is not found, broken",
+            ("to an unknown path, broken",
              get(b"Transfer-Encoding: chunked", line=b"POST /nope HTTP/1.1") + b"zz\r\n" + SMUGGLED,
              "404"),
         ],
@@ -448,7 +448,7 @@ GROUPS: dict[str, tuple[str, list[tuple[str, bytes, str] | tuple[str, bytes, str
             ("a request, an empty line, another", get() + b"\r\n" + get(), "200 200",
              "RFC 9112, 2.2"),
             ("a request, then nonsense", get() + b"nonsense\r\n\r\n" + SMUGGLED, "200 400"),
-            ("a request, then bytes that are none", get() + b"\x00\xff" * 9 + b"\r\n\r\n",
+            ("a request, then bytes that are no request", get() + b"\x00\xff" * 9 + b"\r\n\r\n",
              "200 400"),
             ("nonsense, then a request", b"nonsense\r\n\r\n" + SMUGGLED, "400"),
             ("after Connection: close", get(b"Connection: close") + SMUGGLED, "200",
@@ -512,7 +512,7 @@ GROUPS: dict[str, tuple[str, list[tuple[str, bytes, str] | tuple[str, bytes, str
             ("FastCGI", bytes.fromhex("01010001000800000001000000000000"), CLOSED),
             ("RTSP", head(b"OPTIONS rtsp://x/ RTSP/1.0", b"CSeq: 1"), "400"),
             ("SIP", head(b"OPTIONS sip:x SIP/2.0", b"Via: x"), "400"),
-            ("an answer for a request", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "400"),
+            ("a response", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "400"),
             ("a line for the log",
              b'\r\n{"level":"error","logger":"forged","message":"forged"}\r\n\r\n', "400"),
             ("4,096 NULs", bytes(4096), CLOSED),
@@ -523,7 +523,7 @@ GROUPS: dict[str, tuple[str, list[tuple[str, bytes, str] | tuple[str, bytes, str
 }  # fmt: skip
 
 CASES = [
-    Case(group, what, sent, answer, *(rule or [rules]))
+    Case(group, what, sent, response, *(rule or [rules]))
     for group, (rules, cases) in GROUPS.items()
-    for what, sent, answer, *rule in cases
+    for what, sent, response, *rule in cases
 ]

@@ -59,7 +59,7 @@ class Stack:
     def running(self) -> list[str]:
         """The services that have a running container: a fork's own are among them."""
         found = self.compose("ps", "--services", "--status=running").split()
-        assert {"db", "app", "gateway"} <= set(found)
+        assert {"db", "app", "work", "gateway"} <= set(found)
         return found
 
     def of_the_image(self, container: str) -> bool:
@@ -81,21 +81,22 @@ class Stack:
         return self.get("/api/notes", method="POST", headers=headers, body=body)
 
     def titles(self) -> list[str]:
-        answer = self.get("/api/notes?page_size=100").json()
-        return [note["title"] for note in answer["notes"]]
+        response = self.get("/api/notes?page_size=100").json()
+        return [note["title"] for note in response["notes"]]
 
-    def scale(self, count: int) -> None:
-        self.compose("up", "--detach", "--no-build", "--wait", "--scale", f"app={count}")
+    def scale(self, count: int, work: int = 1) -> None:
+        scales = (f"--scale=app={count}", f"--scale=work={work}")
+        self.compose("up", "--detach", "--no-build", "--wait", *scales)
         assert len(self.containers("app")) == count
 
     def outside(self, code: str) -> str:
-        """Run Python as root among this machine's processes, which one may not be oneself."""
+        """Run Python as root among this machine's processes: the tests may not be root."""
         options = ("--rm", "--pid=host", "--user=0", "--cap-add=SYS_PTRACE", "--network=none")
         return docker("run", *options, self.variables["IMAGE"], "python3", "-c", code).stdout
 
     def ready(self) -> None:
         """Wait until all is as it was."""
-        eventually(lambda: self.get("/api/notes").status == 200, 60, "the service answers again")
+        eventually(lambda: self.get("/api/notes").status == 200, 60, "the service responds again")
         ids = [each for name in self.running() for each in self.containers(name)]
 
         def healthy() -> bool:

@@ -20,8 +20,8 @@ class Outcome:
 
     began: float  # seconds, of time.monotonic()
     seconds: float
-    status: int  # 0 if there was no whole answer
-    text: str  # the answer's body, or what went wrong
+    status: int  # 0 if there was no complete response
+    text: str  # the response's body, or what went wrong
 
     @property
     def failed(self) -> bool:
@@ -29,9 +29,9 @@ class Outcome:
 
 
 class Load:
-    """Clients that ask for `path` one request after the other, from `with` to its end.
+    """Clients that request `path` again and again, from `with` to its end.
 
-    `pause` is the time in seconds between a client's answer and its next request.
+    `pause` is the time in seconds between a client's response and its next request.
     """
 
     def __init__(self, address: str, path: str, clients: int = 8, pause: float = 0.0) -> None:
@@ -47,8 +47,8 @@ class Load:
         while not self.over.is_set():
             began = time.monotonic()
             try:
-                answer = self.pool.request("GET", self.url)
-                status, text = answer.status, answer.data.decode(errors="replace")
+                response = self.pool.request("GET", self.url)
+                status, text = response.status, response.data.decode(errors="replace")
             except urllib3.exceptions.HTTPError as error:
                 status, text = 0, repr(error)
             self.outcomes.append(Outcome(began, time.monotonic() - began, status, text))

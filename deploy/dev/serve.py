@@ -1,4 +1,4 @@
-"""The development server of `make dev`: starts anew after each edit, and lets a debugger attach."""
+"""The development server of `make dev`: restarts after each edit, and lets a debugger attach."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def broken(_environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Stand in for an application that could not be loaded, until the next edit mends it."""
+    """Stand in for an application that could not be loaded, until the next edit repairs it."""
     start_response("500 INTERNAL SERVER ERROR", [("Content-Type", "text/plain; charset=utf-8")])
     return [problem.encode()]
 
@@ -36,11 +36,11 @@ problem = ""
 
 if __name__ == "__main__":
     application: WSGIApplication = broken
-    # In the process that serves, not in its parent, which watches it and starts it anew.
+    # In the process that serves, not in its parent, which watches and restarts it.
     if os.environ.get("WERKZEUG_RUN_MAIN") == "true":
         import debugpy
 
-        # In this very process, for one of its own would keep the port from the next.
+        # In this process: another one would still hold the port after the next restart.
         debugpy.listen(("0.0.0.0", 5678), in_process_debug_adapter=True)
         application = load()
     run_simple(
@@ -49,9 +49,9 @@ if __name__ == "__main__":
         application,
         threaded=True,
         use_reloader=True,
-        # By the files' times: not every machine tells a container of changes outside of it. The
-        # interval is annotated as an int here, as a float where it is used, for time.sleep(); a
-        # whole second would be half of what an edit may take.
+        # By the files' times: not on every machine does a container get events for changes outside
+        # of it. The interval is annotated as an int here, as a float where it is used, for
+        # time.sleep(); a whole second would be half of what an edit may take.
         reloader_type="stat",
         reloader_interval=0.2,  # type: ignore[arg-type]
     )

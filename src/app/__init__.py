@@ -14,11 +14,12 @@ service = drydock.Service(
     settings="app.settings:Settings",
     parts=("app.index", "app.hello", "app.blogs"),
     migrations="app.migrations",
+    work="app.work:step",
 )
 
 
 def create_app(settings: drydock.Settings | None = None) -> Flask:
-    """Build the application. A function, for `flask run` takes no method.
+    """Build the application. A function, since `flask run` takes no method.
 
     Raises:
         SystemExit: with one clear line for each thing that is wrong with the environment.

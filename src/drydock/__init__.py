@@ -1,7 +1,7 @@
-"""The template's machinery: what serves, observes and looks after the service that `app` is.
+"""The template's machinery: what serves, observes and manages the service that `app` is.
 
-The names below are imported when they are first used: `import drydock` must stay cheap, for
-`app --help` and the server come by here as well.
+The names below are imported when they are first used: `import drydock` must stay cheap, since
+`app --help` and the server import it as well.
 """
 
 from __future__ import annotations

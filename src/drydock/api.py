@@ -36,13 +36,13 @@ def _no_constant(name: str) -> None:
 
 
 class Parser(FlaskParser):
-    """Reads a JSON body strictly, and tells broken JSON and another type from wrong data."""
+    """Reads a JSON body strictly; broken JSON and another type are other errors than wrong data."""
 
     @staticmethod
     def _body(req: Request) -> bytes:
         limit = req.max_content_length
         if req.content_length is None and limit is not None:
-            # Of a chunked body werkzeug gives what fits and keeps quiet about the rest.
+            # Of a chunked body werkzeug returns what fits, without an error for the rest.
             req.max_content_length = limit + 1
             body = req.get_data(cache=False)
             if len(body) > limit:
@@ -55,8 +55,8 @@ class Parser(FlaskParser):
         if req.mimetype != "application/json":
             raise UnsupportedMediaType("The body has to be application/json.")
         try:
-            # bytes.decode() refuses what is not UTF-8, encode() a lone surrogate (\ud800), which
-            # JSON can spell but no database can store.
+            # bytes.decode() fails on what is not UTF-8, encode() on a lone surrogate (\ud800),
+            # which JSON can contain but no database can store.
             body = self._body(req).decode()
             data = json.loads(body, parse_constant=_no_constant)
             json.dumps(data, ensure_ascii=False).encode()
@@ -71,7 +71,7 @@ class Blueprint(flask_smorest.Blueprint):
     ARGUMENTS_PARSER = Parser()
 
     def problems(self, *statuses: int) -> Callable[[Any], Any]:
-        """Document the errors that a path can answer with, beside those that any path can."""
+        """Document the errors that a path can respond with, beside those of every path."""
 
         def decorate(function: Any) -> Any:  # noqa: ANN401
             for status in {*statuses, 400, 414, 431, 500}:

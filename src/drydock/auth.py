@@ -1,4 +1,4 @@
-"""Who may write: whoever has the token."""
+"""Who may write: the clients that have the token."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def writer_only(view: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def require_writer() -> None:
-    """Refuse a request that may not write. A function of its own, which `make mutants` can change.
+    """Reject a request that may not write. A function of its own, which `make mutants` can change.
 
     Raises:
         Forbidden: if no token is set, outside of development.
@@ -40,9 +40,9 @@ def require_writer() -> None:
         if not settings.development:
             raise Forbidden("Writing is off: no API_TOKEN is set.")
         return
-    # Not by werkzeug's parser, which takes a token with "=" in it for parameters.
+    # Not by werkzeug's parser, which reads a token with "=" in it as parameters.
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    # In constant time, so that no answer tells how much of a guess was right.
+    # In constant time, so that the time does not show how much of a guess was right.
     if scheme.lower() != "bearer" or not hmac.compare_digest(
         token.strip().encode(errors="replace"), settings.api_token.encode()
     ):

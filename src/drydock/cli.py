@@ -39,6 +39,13 @@ def commands(service: Service) -> click.Group:
         os.execvp("gunicorn", ["gunicorn"])  # noqa: S606, S607 (no shell, and from the image's PATH)
 
     @main.command()
+    def work() -> None:
+        """Run the background process, instead of serving requests."""
+        from drydock import background
+
+        background.run(service)
+
+    @main.command()
     def migrate() -> None:
         """Bring the database to the newest revision."""
         applied = service.migrate()

@@ -25,7 +25,7 @@ class State:
     settings: Settings
     engine: Engine
     info: Info
-    # What is wrong with the database, if that is known within so many seconds.
+    # Returns what is wrong with the database; takes the seconds within which that must be known.
     database_problem: Callable[[float], str | None]
 
     @classmethod

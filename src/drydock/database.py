@@ -39,7 +39,7 @@ FILE = "app.sqlite"  # in DATA_DIR
 
 
 class DatabaseError(StartError):
-    """The database can't be used; the message is one line for whoever runs the service."""
+    """The database can't be used; the message is one line for the service's operator."""
 
 
 class Model(DeclarativeBase):
@@ -67,12 +67,12 @@ def connect(settings: Settings) -> Engine:
     else:
         limits = f"-c statement_timeout={seconds * 1000} -c lock_timeout={seconds * 1000}"
         arguments = {
-            "connect_timeout": max(seconds, 2),  # libpq takes a smaller one for 2
-            # A server that went away without a word: do not wait for TCP's quarter of an hour.
+            "connect_timeout": max(seconds, 2),  # libpq takes 2 where less is given
+            # For a server that is gone without closing its connections: TCP would wait 15 minutes.
             "tcp_user_timeout": seconds * 1000,
             "application_name": "app",
         }
-        # What the address itself asks for goes before.
+        # What the address itself sets takes precedence.
         arguments = {k: v for k, v in arguments.items() if k not in address.query}
         arguments["options"] = f"{limits} {address.query.get('options', '')}"
     engine = create_engine(
@@ -106,7 +106,7 @@ def _count_in(_connection: object, record: ConnectionPoolEntry) -> None:
 
 
 def _set_up_sqlite(connection: DBAPIConnection, _record: object) -> None:
-    """Readers beside a writer, and references that are checked; neither is SQLite's default."""
+    """Let readers work beside a writer, and check references; neither is SQLite's default."""
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA foreign_keys = ON")
@@ -121,10 +121,10 @@ def transaction() -> Iterator[Session]:
 
 
 class Probe:
-    """Asks whether the database can be used, and never takes longer than it may."""
+    """Checks whether the database can be used, within a timeout."""
 
     def __init__(self, engine: Engine, versions: Path | None) -> None:
-        """Of one thread: while a question hangs, the next ones do not pile up more threads.
+        """Prepare one thread: while a check hangs, the next ones must not start more threads.
 
         `versions` is the folder of the service's migrations, if it has any.
         """
@@ -132,22 +132,22 @@ class Probe:
         self.versions = versions
         self.thread = ThreadPoolExecutor(1, "readiness")
 
-    def _ask(self) -> str | None:
+    def _check(self) -> str | None:
         with self.engine.connect() as connection:
             if latest_revision(self.versions) is not None and current_revision(connection) is None:
                 return "not migrated; `app migrate` does it"
         return None
 
     def problem(self, timeout: float) -> str | None:
-        """What is wrong with the database; None if all is well within `timeout` seconds.
+        """What is wrong with the database; None if it is healthy, known within `timeout` seconds.
 
-        Any revision will do: during a rolling update an older service meets a newer database.
+        Any revision will do: during a rolling update an older service uses a newer database.
         """
-        question = self.thread.submit(self._ask)
+        check = self.thread.submit(self._check)
         try:
-            return question.result(timeout)
+            return check.result(timeout)
         except FutureTimeout:
-            question.cancel()
+            check.cancel()
             return f"no answer within {timeout:g} seconds"
         except SQLAlchemyError as error:
             return type(error).__name__
@@ -155,7 +155,7 @@ class Probe:
 
 @functools.cache
 def latest_revision(versions: Path | None) -> str | None:
-    """The newest migration, by its file's name, for Alembic is slow to import; None without any."""
+    """The newest migration, by its file's name: Alembic is slow to import. None without any."""
     names = [file.name for file in versions.glob("[0-9]*.py")] if versions else []
     return max(names).partition("_")[0] if names else None
 
@@ -183,7 +183,7 @@ def migrate(settings: Settings, versions: Path | None) -> list[str]:
     try:
         with _alone(engine), engine.begin() as connection:
             if engine.dialect.name == "postgresql":
-                # Waiting for others is no slow statement.
+                # The wait for the lock must not count as a slow statement.
                 no_limits = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"
                 connection.execute(text(no_limits))
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
@@ -198,7 +198,7 @@ def migrate(settings: Settings, versions: Path | None) -> list[str]:
             return _upgrade(connection, settings, versions)
     except (SQLAlchemyError, OSError) as error:
         reason = re.sub(r"\s+", " ", str(getattr(error, "orig", None) or error))
-        # Without the query, where a password may stand as well.
+        # Without the query, which may hold a password too.
         where = engine.url.set(query={}).render_as_string(hide_password=True)
         raise DatabaseError(f"the database {where} can't be migrated: {reason}") from None
     finally:
@@ -207,12 +207,12 @@ def migrate(settings: Settings, versions: Path | None) -> list[str]:
 
 @contextlib.contextmanager
 def _alone(engine: Engine) -> Iterator[None]:
-    """Have an SQLite file to oneself; PostgreSQL has locks of its own."""
+    """Lock an SQLite file for this process alone; PostgreSQL has locks of its own."""
     if engine.dialect.name != "sqlite":
         yield
         return
-    # By itself the driver begins no transaction before DDL, and a migration that is cut off would
-    # stay half done: https://docs.sqlalchemy.org/en/20/dialects/sqlite.html#pysqlite-serializable
+    # By itself the driver begins no transaction before DDL, and an interrupted migration would stay
+    # half done: https://docs.sqlalchemy.org/en/20/dialects/sqlite.html#pysqlite-serializable
     event.listen(engine, "connect", lambda raw, _: setattr(raw, "isolation_level", None))
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     with Path(f"{engine.url.database}.lock").open("w") as file:
@@ -236,7 +236,7 @@ def _upgrade(connection: Connection, settings: Settings, versions: Path) -> list
 
 
 def _open_directory(directory: Path) -> None:
-    """Make the embedded database's directory, and see that it can be written to."""
+    """Make the embedded database's directory, and check that it can be written to."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):

@@ -1,4 +1,4 @@
-"""Every error is a problem document (RFC 9457), and tells a client nothing of the inside."""
+"""Every error is a problem document (RFC 9457), and shows a client nothing internal."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Problem(Schema):
 
 
 def init_app(app: Flask) -> None:
-    """Answer every error of the application with a problem document."""
+    """Respond to every error of the application with a problem document."""
     app.register_error_handler(HTTPException, problem)
     app.register_error_handler(ParseException, broken_body)
     for kind in (OperationalError, InterfaceError, PoolTimeout):
@@ -42,7 +42,7 @@ def init_app(app: Flask) -> None:
 
 
 def broken_body(_error: ParseException) -> Response:
-    """A body whose chunks gunicorn can't parse, which shows only while it is read."""
+    """Reject a body whose chunks gunicorn can't parse: it finds that only as the body is read."""
     return problem(BadRequest("The request's body is not valid HTTP."))
 
 
@@ -50,22 +50,22 @@ def problem(error: HTTPException) -> Response:
     """Turn an HTTP error into a problem document, keeping headers such as Allow."""
     if isinstance(error, InternalServerError):
         # What went wrong is in the log, with its trace, under the request's id.
-        error = InternalServerError("The service failed to answer this request.")
+        error = InternalServerError("The service failed to serve this request.")
     response = error.get_response()
     if error.code is None or error.code < HTTPStatus.BAD_REQUEST:  # a redirect
         return response
     request_id = request.environ.get("app.request_id", "")
-    told = document(error.code, error.name, error.description or error.name, request_id)
+    body = document(error.code, error.name, error.description or error.name, request_id)
     # What webargs found when it checked the request's parts.
     if messages := getattr(error, "data", {}).get("messages"):
-        told |= {"detail": "The request is not valid.", "errors": messages}
-    response.set_data(json.dumps(told) + "\n")
+        body |= {"detail": "The request is not valid.", "errors": messages}
+    response.set_data(json.dumps(body) + "\n")
     response.content_type = CONTENT_TYPE
     return response
 
 
 def database_unavailable(error: DBAPIError | PoolTimeout) -> Response:
-    """A database that can't be reached, or not in time, is a 503: asking again may help."""
+    """A database that can't be reached, or not in time, is a 503: a retry may help."""
     log.error("the database is not available: %s", str(error).partition("\n")[0])
     detail = "The database is not available."
     return problem(ServiceUnavailable(detail, retry_after=RETRY_AFTER))

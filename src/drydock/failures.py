@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class StartError(Exception):
-    """The message is for whoever runs the service: one line for each thing that is wrong."""
+    """The message is for the service's operator: one line for each thing that is wrong."""

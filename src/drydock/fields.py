@@ -62,7 +62,7 @@ class AwareDateTime(TypeDecorator[datetime.datetime]):
         """Take an aware time to the database, in UTC.
 
         Raises:
-            ValueError: if it is naive: nobody knows which moment it means.
+            ValueError: if it is naive: which moment it means is not known.
 
         """
         if value is None:
@@ -75,7 +75,7 @@ class AwareDateTime(TypeDecorator[datetime.datetime]):
     def process_result_value(
         self, value: datetime.datetime | None, dialect: Dialect
     ) -> datetime.datetime | None:
-        """Bring a time back in UTC."""
+        """Return the time in UTC."""
         if value is None:
             return None
         if dialect.name == "sqlite":

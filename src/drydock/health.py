@@ -1,4 +1,4 @@
-"""Health: liveness says that the process answers, readiness that it can do its work."""
+"""Health: liveness says that the process responds, readiness that it can do its work."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from drydock.api import Blueprint
 from drydock.context import current
 from drydock.server import state
 
-READY_TIMEOUT = 2.0  # seconds; below the 3 after which orchestrators usually give up
+READY_TIMEOUT = 2.0  # seconds; below the 3 after which an orchestrator's probe usually fails
 
 blueprint = Blueprint("health", __name__, description="Health")
 
 
 class Health(Schema):
-    """That the service answers."""
+    """That the service responds."""
 
     status = fields.String(required=True)
     environment = fields.String(required=True)
 
 
 class Liveness(Schema):
-    """That the process answers."""
+    """That the process responds."""
 
     status = fields.String(required=True)
 
 
 class Readiness(Schema):
-    """What was asked, and that it was well."""
+    """What was checked, and that it is healthy."""
 
     status = fields.String(required=True)
     checks = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
@@ -40,7 +40,7 @@ class Readiness(Schema):
 @blueprint.problems()
 @blueprint.response(200, Health)
 def health() -> dict[str, str]:
-    """Say that the service answers, and from which environment."""
+    """Say that the service responds, and from which environment."""
     return {"status": "healthy", "environment": current().settings.app_env}
 
 
@@ -48,7 +48,7 @@ def health() -> dict[str, str]:
 @blueprint.problems()
 @blueprint.response(200, Liveness)
 def livez() -> dict[str, str]:
-    """Liveness: asks nothing but this process, so that no outage elsewhere restarts it."""
+    """Liveness: checks nothing but this process, so that no outage elsewhere restarts it."""
     return {"status": "ok"}
 
 

@@ -37,12 +37,12 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def _write(data: bytes) -> None:
-    """Write all bytes to standard output, and wait for its reader if need be."""
+    """Write all bytes to standard output, and wait for its reader if necessary."""
     while data:
         data = data[os.write(1, data) :]
 
 
-# What writes the bytes of a line. The server has its own, which waits for nobody.
+# Writes the bytes of a line. The server sets its own function, which never waits.
 write: Callable[[bytes], None] = _write
 
 
@@ -135,7 +135,7 @@ def access_line(
     size: int,
     now: float,
 ) -> str:
-    """The line for a request that was answered.
+    """The line for a request that was served.
 
     Built by hand, at about a third of the cost of a log record. What the client chose is cut, so
     that a line stays below the 4096 bytes that a pipe takes whole (PIPE_BUF) even if every

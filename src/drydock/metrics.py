@@ -2,8 +2,8 @@
 
 Each worker keeps its numbers in files that all can read (prometheus_client's multiprocess mode).
 They are named by the worker's slot and not by its process id: the worker that replaces another
-goes on counting in its files, so their number is bounded however often workers are recycled, and
-no count is lost. https://prometheus.github.io/client_python/multiprocess/
+goes on counting in the same files. So their number is bounded however often workers are recycled,
+and no count is lost. https://prometheus.github.io/client_python/multiprocess/
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"  # the variable by which prometheus_client is told
+DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"  # the variable that prometheus_client reads
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 _slots = ["main"]  # the one that this process counts in
@@ -31,14 +31,12 @@ def _current_slot() -> str:
 if DIRECTORY in os.environ:
     values.ValueClass = values.MultiProcessValue(_current_slot)
 
-requests = Counter("http_requests_total", "Requests answered.", ("method", "route", "status"))
+requests = Counter("http_requests_total", "Requests served.", ("method", "route", "status"))
 durations = Histogram(
-    "http_request_duration_seconds", "Time until the answer was ready.", ("method", "route")
+    "http_request_duration_seconds", "Time until the response was ready.", ("method", "route")
 )
-in_flight = Gauge(
-    "http_requests_in_flight", "Requests being answered now.", multiprocess_mode="livesum"
-)
-workers = Gauge("app_workers", "Worker processes at work.", multiprocess_mode="livesum")
+in_flight = Gauge("http_requests_in_flight", "Requests in flight.", multiprocess_mode="livesum")
+workers = Gauge("app_workers", "Worker processes.", multiprocess_mode="livesum")
 connections = Gauge(
     "app_database_connections", "Database connections in use.", multiprocess_mode="livesum"
 )
@@ -47,10 +45,10 @@ connections_limit = Gauge(
 )
 dropped = Counter(
     "http_connections_dropped_total",
-    "Connections that the server gave up: for which bound.",
+    "Connections that the server dropped, by the bound that they exceeded.",
     ("reason",),
 )
-log_lines_dropped = Counter("log_lines_dropped_total", "Log lines that nobody read in time.")
+log_lines_dropped = Counter("log_lines_dropped_total", "Log lines that were not read in time.")
 build = Gauge(
     "app_build_info",
     "Always 1; its labels say what runs.",
@@ -60,7 +58,7 @@ build = Gauge(
 
 
 def count(method: str, route: str | None, status: str, seconds: float) -> None:
-    """Count an answered request; what the service does not know shares one label value."""
+    """Count a request that was served; all unknown methods share one label value, as do routes."""
     method = method if method in METHODS else "other"
     route = route or "unmatched"
     requests.labels(method, route, status).inc()
@@ -75,8 +73,8 @@ def enter_slot(slot: int, threads: int) -> None:
 
 
 def leave_slot(slot: int) -> None:
-    """Forget what a worker that has ended had under way; its counts stay."""
-    if DIRECTORY in os.environ:  # else there is nothing to forget, and it would fail
+    """Remove what a worker that has ended had in flight; its counts stay."""
+    if DIRECTORY in os.environ:  # otherwise there is nothing to remove, and it would fail
         mark_process_dead(slot)
 
 
@@ -89,16 +87,16 @@ def _application() -> WSGIApplication:
 
 
 class MetricsPort:
-    """Answers what comes in at the metrics' port, which serves nothing else."""
+    """Serves the metrics at their own port, and nothing else there."""
 
     def __init__(self, application: WSGIApplication, port: int) -> None:
-        """Wrap `application`, which goes on answering at every other port."""
+        """Wrap `application`, which is served at every other port."""
         self.application = application
         self.port = str(port)
         self.metrics = _application()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:  # noqa: ANN401
-        """Answer a request."""
+        """Respond to a request."""
         # The server takes SERVER_PORT from its own socket, not from what the client says.
         if environ["SERVER_PORT"] != self.port:
             return self.application(environ, start_response)

@@ -53,17 +53,17 @@ def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | 
 
 
 class Observe:
-    """Gives each request its ids, and counts and times its answer."""
+    """Gives each request its ids, and counts and times its response."""
 
     def __init__(self, application: WSGIApplication) -> None:
         """Wrap `application`."""
         self.application = application
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer a request."""
+        """Respond to a request."""
         if environ.get("CONTENT_LENGTH"):
-            # gunicorn's stream ends where the client does, and says that this is the body's end.
-            # Without that word werkzeug counts, and a body that was cut off is a 400.
+            # gunicorn's stream ends where the client stops sending, and claims that the body ends
+            # there. Without that claim werkzeug counts the bytes, and a truncated body is a 400.
             environ.pop("wsgi.input_terminated", None)
         ids = (request_id(environ), trace_id(environ))
         environ["app.request_id"], environ["app.trace_id"] = ids
@@ -88,14 +88,14 @@ class Observe:
             finish()
             raise
         finally:
-            # Before the answer goes out: who has it will find it counted.
+            # Before the response is sent: a client that has it finds it counted.
             seconds = time.perf_counter() - began
             metrics.count(environ["REQUEST_METHOD"], environ.get("app.route"), status, seconds)
         return ClosingIterator(body, [finish])
 
 
 class TrustedProxies:
-    """Believes X-Forwarded-For, -Proto and -Host when, and as far as, trusted proxies say so.
+    """Uses X-Forwarded-For, -Proto and -Host as far as trusted proxies have set them.
 
     The rightmost address that is no trusted proxy's is the client's: all to the left of it is
     what that client chose to send.
@@ -112,7 +112,7 @@ class TrustedProxies:
         return parsed is not None and any(parsed in network for network in self.trusted)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer a request."""
+        """Respond to a request."""
         if self.trusts(environ.get("REMOTE_ADDR", "")):
             for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")):
                 address = parse_address(hop)
@@ -121,7 +121,7 @@ class TrustedProxies:
                 environ["REMOTE_ADDR"] = str(address)
                 if not self.trusts(hop):
                     break
-            # Each proxy may have added its own: the last is that of the one that is trusted.
+            # Each proxy may have added a value: the last is that of the trusted one.
             scheme = environ.get("HTTP_X_FORWARDED_PROTO", "").rpartition(",")[2].strip()
             if scheme in ("http", "https"):
                 environ["wsgi.url_scheme"] = scheme

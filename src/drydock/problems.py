@@ -1,4 +1,4 @@
-"""The problem document (RFC 9457) that every error is answered with: by the server, by Flask."""
+"""The problem document (RFC 9457): the body of every error response, of the server and of Flask."""
 
 from __future__ import annotations
 

@@ -10,17 +10,25 @@ import functools
 import importlib
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from drydock.failures import StartError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from flask import Flask
 
     from drydock.api import Blueprint
     from drydock.settings import Settings
+
+    Step = Callable[[], bool | None]  # of a background process
+
+
+def _load(name: str) -> Any:  # noqa: ANN401 (whatever has that name)
+    """Import what is called `module:attribute`."""
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 class Service:
@@ -33,6 +41,7 @@ class Service:
         settings: str = "drydock.settings:Settings",
         parts: Sequence[str] = (),
         migrations: str | None = None,
+        work: str | None = None,
     ) -> None:
         """Describe the service of `package`, which has a function `create_app`.
 
@@ -41,12 +50,14 @@ class Service:
             settings: the class of its settings, as `module:class`.
             parts: its modules with a `blueprint`, in the order in which they are documented.
             migrations: the package with the folder `versions` of its migrations, if it has any.
+            work: the step of its background process, if it has one, as `module:function`.
 
         """
         self.package = package
         self.settings = settings
         self.parts = tuple(parts)
         self.migrations = migrations
+        self.work = work
 
     @property
     def wsgi_app(self) -> str:
@@ -68,9 +79,23 @@ class Service:
             drydock.settings.SettingsError: with one line for each variable that is not acceptable.
 
         """
-        module, _, name = self.settings.partition(":")
-        kind: type[Settings] = getattr(importlib.import_module(module), name)
+        kind: type[Settings] = _load(self.settings)
         return kind.load()
+
+    def load_step(self) -> Step:
+        """Import the step of the background process.
+
+        Raises:
+            StartError: with one line, if the service has none.
+
+        """
+        if self.work is None:
+            raise StartError(
+                "this service has no background process. Expected `work` in drydock.Service(...);"
+                " docs/extend.md says how to add one."
+            )
+        step: Step = _load(self.work)
+        return step
 
     def import_parts(self) -> list[Blueprint]:
         """Import all parts, and with them all tables."""

@@ -1,8 +1,8 @@
 """The template's settings, each with its type, default, bounds and meaning; a fork adds its own.
 
 All are read from the environment once, at start, and checked together. An empty variable counts
-as unset, for that is what compose files and shells pass on when nobody has set it; an empty
-APP_ENV alone is an error. A secret NAME can be given as the path of a file instead, in NAME_FILE.
+as unset, since compose files and shells pass an unset one on as empty; only an empty APP_ENV is an
+error. A secret NAME can be given as the path of a file instead, in NAME_FILE.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Settings:
         "development",
         fields.String(validate=validate.Regexp(r"[A-Za-z0-9_-]{1,32}\Z", error="Not a name.")),
         "1 to 32 letters, digits, '-' and '_'",
-        "The environment's name, shown in answers. `development` alone is less strict: logs are"
+        "The environment's name, shown in responses. Only `development` is less strict: logs are"
         " text, sample data is there, and without `API_TOKEN` anybody may write. The image sets"
         " `production`.",
     )
@@ -129,8 +129,8 @@ class Settings:
         None,
         1,
         64,
-        "The number of worker processes. By default one for each CPU that the container may use, as"
-        " far as its memory limit goes.",
+        "The number of worker processes. By default one for each CPU that the container may use, or"
+        " fewer if its memory or pids limit is too low for that.",
     )
     web_threads: int = whole(
         4,
@@ -156,8 +156,8 @@ class Settings:
         30,
         2,
         3600,
-        "The seconds that a worker's main loop may stand still; it is then killed and replaced. A"
-        " request that takes long is none of its business.",
+        "The seconds that a worker's main loop may stand still; then the worker is killed and"
+        " replaced. A slow request does not count: it runs in a thread.",
     )
     web_backlog: int = whole(
         2048,
@@ -170,22 +170,22 @@ class Settings:
         None,
         16,
         1_000_000,
-        "The number of connections that each worker holds, as far as the limit of open files lets"
-        " it. For one more it closes the one that has been silent for longest. By default 10000, or"
-        " fewer where the memory limit is low.",
+        "The number of connections that each worker holds, as far as the limit of open files"
+        " allows. For one more it closes the one that has been idle for longest. By default 10000,"
+        " or fewer where the memory limit is low.",
     )
     web_keepalive: int = whole(
         75,
         0,
         3600,
-        "The seconds that a connection may wait for its next request; 0 closes it after each. More"
-        " than a load balancer's own, often 60, so that it is the balancer that closes.",
+        "The seconds that a connection may be idle before its next request; 0 closes it after each."
+        " Take more than the load balancer's own, often 60, so that the balancer closes first.",
     )
     web_head_timeout: int = whole(
         10,
         1,
         300,
-        "The seconds that a request's head may take to arrive.",
+        "The seconds that a request's head (request line and header section) may take to arrive.",
     )
     web_body_timeout: int = whole(
         20,
@@ -198,7 +198,8 @@ class Settings:
         20,
         1,
         3600,
-        "The seconds that a client may take for an answer, and a second more for each 4096 bytes.",
+        "The seconds that a client may take to receive a response, and a second more for each 4096"
+        " bytes.",
     )
     web_queue_timeout: int = whole(
         2,
@@ -210,42 +211,56 @@ class Settings:
         None,
         2**20,
         2**33,
-        "The bytes of requests and answers that each worker keeps for slow clients; it gives up the"
-        " slowest when they are more. A body up to an eighth of it takes no thread before it is"
-        " complete. By default 16 MiB, or less where the memory limit is low.",
+        "The bytes of requests and responses that each worker keeps for slow clients; beyond that"
+        " it drops the slowest. A body up to an eighth of it takes no thread before it is complete."
+        " By default 16 MiB, or less where the memory limit is low.",
     )
     drain_seconds: int = whole(
         0,
         0,
         3600,
         "The seconds that a stopping service goes on serving while `/readyz` says 503, for load"
-        " balancers that need so long to notice. With `GRACEFUL_TIMEOUT` less than what the engine"
-        " waits before it kills (Docker: 10), or raise that: `docker stop --timeout`,"
-        " `stop_grace_period`, `terminationGracePeriodSeconds`.",
+        " balancers that need so long to notice. The sum with `GRACEFUL_TIMEOUT` has to be less"
+        " than the time after which the engine kills (Docker: 10); to raise that:"
+        " `docker stop --timeout`, `stop_grace_period`, `terminationGracePeriodSeconds`.",
     )
     graceful_timeout: int = whole(
         7,
         1,
         3600,
-        "The seconds that a stopping service gives to the requests that it has.",
+        "The seconds that a stopping service gives to the requests in flight.",
+    )
+    work_interval: int = whole(
+        10,
+        1,
+        86_400,
+        "The seconds that the background process (`app work`) waits after a step, unless that said"
+        " that there is more to do.",
+    )
+    work_timeout: int = whole(
+        300,
+        1,
+        86_400,
+        "The seconds that a step of the background process may take. For a longer one the process"
+        " ends, with its trace in the log, and the engine starts it again.",
     )
     max_fields: int = whole(
         100,
         16,
         1000,
-        "The number of a request's header fields; for more there is a 431.",
+        "The number of header fields that a request may have; with more it gets a 431.",
     )
     max_body_bytes: int = whole(
         2**20,
         1,
         2**30,
-        "The size in bytes up to which a request's body is taken; a larger one gets a 413.",
+        "The size in bytes that a request's body may have; a larger one gets a 413.",
     )
     trusted_proxies: tuple[Network, ...] = setting(
         (),
         _Networks(),
         "addresses or networks such as 10.0.0.0/8,192.0.2.7",
-        "The proxies whose `X-Forwarded-*` headers count; by default nobody's.",
+        "The proxies whose `X-Forwarded-*` header fields are used; by default none.",
     )
     log_level: str = setting(
         "info",
@@ -264,7 +279,7 @@ class Settings:
         False,
         fields.Boolean(),
         "true or false",
-        "Whether requests for `/livez` and `/readyz` that went well are shown too.",
+        "Whether successful requests for `/livez` and `/readyz` are logged too.",
     )
     database_url: str | None = setting(
         None,
@@ -277,7 +292,7 @@ class Settings:
         None,
         fields.String(),
         "any text",
-        "The database's password, if `DATABASE_URL` holds none: so only this is a secret.",
+        "The database's password, if `DATABASE_URL` holds none; then only this is a secret.",
         secret=True,
     )
     database_timeout: int = whole(
@@ -300,7 +315,7 @@ class Settings:
         ),
         "up to 1024 visible ASCII characters",
         "The bearer token that writing needs. Without one nobody may write; in development"
-        " anybody.",
+        " anybody may.",
         secret=True,
     )
 
@@ -311,13 +326,13 @@ class Settings:
 
     @property
     def jitter(self) -> int:
-        """By how many requests workers are replaced apart, with its default."""
+        """The setting `web_max_requests_jitter`, or its default."""
         given = self.web_max_requests_jitter
         return self.web_max_requests // 10 if given is None else given
 
     @property
     def logs_are_text(self) -> bool:
-        """The format of the logs, with its default."""
+        """Whether the format of the logs is text, as set or by default."""
         return (self.log_format or ("text" if self.development else "json")) == "text"
 
     def effective(self) -> Iterator[tuple[str, str]]:
@@ -381,7 +396,7 @@ class Settings:
             except SettingsError as error:
                 problems[name] = str(error)
             else:
-                # An empty APP_ENV would turn an image's production into the laxer development.
+                # An empty APP_ENV would turn an image's production into development.
                 if value or (name == "APP_ENV" and value == ""):
                     given[name] = value
         schema = Schema.from_dict({n: f.metadata["field"] for n, f in variables.items()})()
@@ -415,7 +430,7 @@ def _read(name: str, environ: Mapping[str, str], *, may_be_file: bool) -> str | 
         raise SettingsError(
             f"{name}_FILE={path!r}: {reason}. Expected a file that user id {os.geteuid()} can read."
         ) from None
-    # An editor's or a shell's line end is not a part of the secret.
+    # The line end that an editor or a shell adds is not a part of the secret.
     text = text.removesuffix("\n").removesuffix("\r")
     if not text:
         raise SettingsError(f"{name}_FILE={path!r}: the file is empty. Expected the secret in it.")

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def test_the_index_greets_and_lists_the_paths(client: FlaskClient) -> None:
-    answer = client.get("/").get_json()
-    assert answer["message"] == "Hello from Docker!"
-    assert {"/", "/GetMyInfo", "/hello/{name}", "/livez", "/readyz"} <= set(answer["paths"])
+    response = client.get("/").get_json()
+    assert response["message"] == "Hello from Docker!"
+    assert {"/", "/GetMyInfo", "/hello/{name}", "/livez", "/readyz"} <= set(response["paths"])
 
 
 def test_the_greeting_is_a_setting(build: Build) -> None:
@@ -31,11 +31,11 @@ def test_a_command_prints_it_too() -> None:
 
 @pytest.mark.parametrize("name", ["jvictor", "José 東京", "a<b>&'\"", "x" * 1000])
 def test_hello_greets_any_name(client: FlaskClient, name: str) -> None:
-    answer = client.get(f"/hello/{name}")
-    assert answer.get_json() == {"message": f"Hello, {name}!", "environment": "staging"}
+    response = client.get(f"/hello/{name}")
+    assert response.get_json() == {"message": f"Hello, {name}!", "environment": "staging"}
 
 
 def test_info_describes_the_service(client: FlaskClient) -> None:
-    answer = client.get("/GetMyInfo").get_json()
-    assert datetime.datetime.fromisoformat(answer["started_at"])
-    assert (answer["environment"], answer["revision"]) == ("staging", "abc123")
+    response = client.get("/GetMyInfo").get_json()
+    assert datetime.datetime.fromisoformat(response["started_at"])
+    assert (response["environment"], response["revision"]) == ("staging", "abc123")

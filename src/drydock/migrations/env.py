@@ -33,8 +33,8 @@ def own_connection() -> Connection:
     service: Service = getattr(importlib.import_module(module), attribute)
     service.import_parts()
     if getattr(context.config.cmd_opts, "autogenerate", False):
-        # It compares the models with a database that is at the newest revision. Migrated by another
-        # process, for Alembic can't run inside itself.
+        # It compares the models with a database that is at the newest revision. Another process
+        # migrates it, since Alembic can't run inside itself.
         import subprocess
         import sys
 

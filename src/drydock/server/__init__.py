@@ -1,4 +1,4 @@
-"""gunicorn, as this service runs it: docs/server.md says how, this list where.
+"""gunicorn, as this service runs it: docs/server.md says how, this list says where.
 
 In the arbiter: `hooks` (settings, slots), `limits` (how many workers), `supervisor` (stop, reload,
 crashes), and `state`, which it shares with its workers.
@@ -8,5 +8,5 @@ main loop), `acceptor` and `listener` (new connections), `lifecycle` (a connecti
 `connection`, `framing`, `responses` and `probe`), `pool` and `exchange` (the threads), `bounds` and
 `ledger` (deadlines, memory), `shutdown` and `process_exit` (the end).
 
-In both: `logger` and `log_output`. `strict` is what gunicorn's parser lets pass and this does not.
+In both: `logger` and `log_output`. `strict` rejects what gunicorn's parser lets pass.
 """

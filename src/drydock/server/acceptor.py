@@ -1,4 +1,4 @@
-"""Accepting connections: sharing them with other workers, making room, pausing, the queue's end."""
+"""Accepts connections: shares them with other workers, makes room, pauses, empties the queue."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Seconds.
 YIELD = 0.01  # how long connections are left to a worker that has fewer
 YIELD_TICK = 0.001  # how often to check whether it has caught up
-YIELD_PAUSE = 0.1  # how long none are left to others when they have not caught up in time
+YIELD_PAUSE = 0.1  # how long it does not yield again after one that has not caught up in time
 
 UNSENT_BYTES = 2**17  # what the kernel takes of a response beyond what is on its way
 NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -40,11 +40,11 @@ class Acceptor:
         self.ledger = ledger
         self.listeners: dict[int, socket.socket] = {}  # by file descriptor
         self.makes_room = True  # whether one connection may be dropped for another
-        self.paused = False  # not accepting, for there is no room
+        self.paused = False  # not accepting, since there is no room
         # Seconds of the monotonic clock.
         self.paused_at = 0.0  # when there was last no room
-        self._yields_until = 0.0  # 0 while it does not
-        self._yields_from = 0.0  # not before
+        self._yields_until = 0.0  # 0 while it does not yield
+        self._yields_from = 0.0  # it does not yield before this
         lifecycle.on_drop = self._on_drop
 
     def start(self, listeners: Iterable[socket.socket]) -> None:
@@ -62,7 +62,7 @@ class Acceptor:
             self.accept(listener)
 
     def accept(self, listener: socket.socket) -> bool:
-        """Accept one connection; whether there may be another."""
+        """Accept one connection; return whether there may be another."""
         if len(self.lifecycle.connections) >= self.limit and not self.make_room():
             self._pause()
             return False
@@ -70,14 +70,14 @@ class Acceptor:
             accepted, client = listener.accept()
         except OSError as error:
             if error.errno not in NO_ROOM:
-                # Nobody there, or gone again.
+                # No connection waits, or it is gone again.
                 return error.errno not in (errno.EAGAIN, errno.EWOULDBLOCK)
             if self.make_room():
                 return True
             # Level-triggered, the listener would wake the loop at once and for ever.
             self._pause()
             return False
-        # Without it the kernel takes megabytes of a response, which nobody here can count, for a
+        # Without it the kernel takes megabytes of a response, which can't be counted here, for a
         # client that reads nothing.
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         self.lifecycle.open(accepted, client, listener.getsockname())
@@ -87,10 +87,10 @@ class Acceptor:
     # ---- sharing with other workers -------------------------------------------------------------
 
     def _yields(self) -> bool:
-        """Leave what comes to a worker that has fewer connections, if that one is quick.
+        """Leave new connections to a worker that has fewer, if that one is quick.
 
-        All are woken for each connection, and the same is the first again and again: half of the
-        processors had nothing to do.
+        All workers are woken for each connection, and the same one is first again and again:
+        without this, half of the processors were idle.
         """
         now = time.monotonic()
         if (
@@ -104,7 +104,7 @@ class Acceptor:
         return bool(self._yields_until)
 
     def next_look(self, now: float, timeout: float) -> float:
-        """End yielding if it is time to; the seconds until this is to be asked again."""
+        """End yielding if it is time to; return the seconds until this has to be called again."""
         if not self._yields_until:
             return timeout
         if now >= self._yields_until:
@@ -118,7 +118,7 @@ class Acceptor:
         return timeout
 
     def _listen(self, *, enabled: bool) -> None:
-        """Whether connections that come shall wake the main loop."""
+        """Set whether new connections wake the main loop."""
         for listener in self.listeners.values():
             self.poller.enable_listener(listener, enabled=enabled)
 
@@ -127,8 +127,8 @@ class Acceptor:
     def make_room(self) -> bool:
         """Drop the connection that has been idle for longest, or else the slowest sender.
 
-        None whose request has arrived or may be on its way; and none at the end, when who waits is
-        better served once others have been.
+        None whose request has arrived or may be on its way; and none during the shutdown: what
+        waits is then accepted once others have been served.
         """
         if not self.makes_room:
             return False
@@ -166,10 +166,10 @@ class Acceptor:
     # ---- the end --------------------------------------------------------------------------------
 
     def empty_queues(self) -> bool:
-        """Accept who waits in the kernel's queues, and let nobody else in; whether that is done.
+        """Accept all that waits in the kernel's queues and let no more in; return whether done.
 
-        If there is no room for all (`paused`), the others come in as requests are served; until
-        then hardly anybody joins them.
+        If there is no room for all (`paused`), the rest is accepted as requests are served; until
+        then hardly any connection joins them.
         """
         self.resume()
         done = True

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from drydock.server.lifecycle import Lifecycle
     from drydock.server.pool import ThreadPool
 
-# A thousand clients whose time is up together must not make all others wait until each has its 408.
+# If a thousand deadlines pass together, the other clients must not wait until each has its 408.
 MAX_EXPIRED = 20
 
 MIN_SECONDS = 1.0  # that a request may take to arrive before it is dropped for its memory
@@ -33,7 +33,7 @@ class Bounds:
         self.log = log
 
     def enforce(self, now: float) -> bool:
-        """Do all that is due; whether there is more, to be done after a look at other clients."""
+        """Do what is due; return whether more is left for after a look at other clients."""
         more = self._expire(now)
         self.free_memory()
         self.lifecycle.resume_parked()
@@ -42,7 +42,7 @@ class Bounds:
         return more
 
     def _expire(self, now: float) -> bool:
-        """End what has passed its deadline; whether there is more."""
+        """Expire connections whose deadline has passed; return whether more are left."""
         queued = self.pool.queued
         expired = [
             connection
@@ -59,8 +59,8 @@ class Bounds:
     def free_memory(self) -> None:
         """Keep the memory bounded: drop the slowest clients until a quarter is free again.
 
-        Those are the ones that have been at it for longest. A body that has just begun is no
-        reason: it is parked, for a tick or two.
+        The slowest are those whose request or response has taken longest. A body that has just
+        begun is not dropped but parked, for a tick or two.
         """
         if not self.ledger.full:
             return

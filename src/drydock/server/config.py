@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def configure(service: Service) -> dict[str, Any]:
-    """What gunicorn is told for `service`: values and hooks by the names of its settings.
+    """The settings of gunicorn for `service`: values and hooks, by name.
 
     Raises:
         SystemExit: with one clear line for each thing that is wrong with the environment.
@@ -35,7 +35,7 @@ def configure(service: Service) -> dict[str, Any]:
         sys.exit(f"error: {error}")
     plan = hooks.plan()
 
-    # The heartbeat is a file: in memory, for the root is read-only and a disk can stall.
+    # The heartbeat is a file: in memory, since the root is read-only and a disk can stall.
     worker_tmp_dir = "/dev/shm"
     if settings.metrics_port:
         directory = Path(worker_tmp_dir, f"metrics-{settings.app_port}")
@@ -56,8 +56,8 @@ def configure(service: Service) -> dict[str, Any]:
         # Load the application once, before the workers are forked: they share its memory, and what
         # can't be loaded ends the container at once with its reason.
         "preload_app": True,
-        # A leak in any library is bounded: a worker is replaced after so many requests, and at
-        # random some more, so that not all are at the same time. 0 turns it off.
+        # A leak in any library is bounded: a worker is replaced after this many requests and a
+        # random number more, so that not all are replaced at the same time. 0 turns it off.
         "max_requests": settings.web_max_requests,
         "max_requests_jitter": settings.jitter,
         # Bytes: the longest that gunicorn takes, and what proxies usually let pass.
@@ -67,18 +67,18 @@ def configure(service: Service) -> dict[str, Any]:
         "limit_request_fields": settings.max_fields,
         # Seconds; 0 turns it off.
         "keepalive": settings.web_keepalive,
-        # A worker whose main loop has not turned for so many seconds is killed. A request that
-        # takes longer is none of its business: it runs in a thread.
+        # A worker whose main loop has stood still for this many seconds is killed. A request may
+        # take longer: it runs in a thread.
         "timeout": settings.web_hang_timeout,
         # Docker sends SIGKILL 10 seconds after SIGTERM: be done well before. The worker keeps to
         # GRACEFUL_TIMEOUT by itself; this is when it is killed if it does not.
         "graceful_timeout": settings.graceful_timeout + 1,
-        # What waits to be accepted; the kernel takes its own limit (net.core.somaxconn) if that is
-        # lower.
+        # Connections that wait to be accepted; a lower limit of the kernel (net.core.somaxconn)
+        # counts instead.
         "backlog": settings.web_backlog,
-        # Pieces of a file go the way of every response: what the client does not take is kept.
+        # Pieces of a file are sent as every response is: what the client does not take is kept.
         "sendfile": False,
-        # Named, for "auto" takes whatever version of a faster one happens to be installed.
+        # By name: "auto" takes a faster one if it is installed, whatever its version.
         "http_parser": "python",
         "worker_tmp_dir": worker_tmp_dir,
         # On by default, and a file under $HOME, which a read-only root does not have.
@@ -86,8 +86,8 @@ def configure(service: Service) -> dict[str, Any]:
         # `docker logs` shows all: requests, gunicorn's messages, the application's.
         "accesslog": "-",
         "logger_class": ServerLogger,
-        # Behind a trusted proxy the scheme is that of the client's connection to it; whose address
-        # counts is up to the application. No proxy sets the path prefix that links are built with.
+        # Behind a trusted proxy the scheme is that of the client's connection to it. The client's
+        # address is found by the application. No proxy sets the path prefix of links.
         "forwarded_allow_ips": ",".join(str(network) for network in settings.trusted_proxies),
         "forwarder_headers": "",
         "on_starting": on_starting,
@@ -106,14 +106,14 @@ def ports(settings: Settings) -> dict[str, int]:
 
 
 def on_starting(_server: object) -> None:
-    """Say what was found and chosen; end with one line if a port can't be had.
+    """Log what was found and chosen; exit with one line if a port is not free.
 
     gunicorn itself tries the port six times over and says less.
     """
     limits.report(hooks.plan())
     for name, port in ports(hooks.settings()).items():
         with socket.socket() as probe:
-            # As gunicorn itself binds; without it a restart would wait for old connections to go.
+            # As gunicorn itself binds; without it a restart would fail while old connections close.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("0.0.0.0", port))

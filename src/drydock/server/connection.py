@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 # has a connection it is IN_FLIGHT.
 IDLE, RECEIVING, IN_FLIGHT, SENDING, CLOSING = range(5)
 
-# A client must send or take so many bytes a second, on average, after the seconds that its
-# timeout grants: without it a byte now and then would hold a connection for ever.
+# A client must send or take this many bytes a second, on average, after the seconds that its
+# timeout grants: otherwise a byte now and then would hold a connection for ever.
 MIN_RATE = 4096
 
 
@@ -31,7 +31,7 @@ def unsent_part(piece: memoryview, sent: int) -> memoryview:
 
 
 class Connection:
-    """A client's connection; owned by the main loop, but by a thread while that serves it."""
+    """A client's connection. The main loop owns it, except while a thread serves it."""
 
     __slots__ = (
         "buffer",
@@ -53,7 +53,7 @@ class Connection:
         "unsent_bytes",
     )
 
-    # What gunicorn's handle() asks of its own connections.
+    # gunicorn's handle() reads these.
     initialized = True
     is_http2 = False
 
@@ -64,17 +64,17 @@ class Connection:
         self.client = client
         self.server = server
         self.state = IDLE
-        self.since = now  # when it came into its state, in seconds of the monotonic clock
-        self.deadline = now  # when it has to be out of it
+        self.since = now  # when it entered its state, in seconds of the monotonic clock
+        self.deadline = now  # when it has to leave it
         self.buffer = bytearray()  # what has arrived and no thread has taken
         self.frame = Frame()
         self.unsent: collections.deque[memoryview] = collections.deque()
         self.unsent_bytes = 0
         self.held = 0  # the bytes of `buffer` and `unsent`, as the ledger last counted them
         self.sent = 0  # bytes that the client has taken since it did not take all at once
-        self.timed_out = ""  # what a thread has given up: receiving the "body", or to "send"
+        self.timed_out = ""  # which deadline passed while a thread waited: of "body" or "send"
         self.keep_alive = False  # whether another request may follow this response
-        self.fully_read = False  # nothing that the client has sent is left unread
+        self.fully_read = False  # whether all that the client has sent has been read
         # While a thread has it: the names are gunicorn's.
         self.sock: object = None
         self.parser: RequestParser | None = None
@@ -83,17 +83,17 @@ class Connection:
         """Nothing: gunicorn would begin TLS here, for which there is no setting."""
 
     def forget_unsent(self) -> None:
-        """Send no more."""
+        """Drop what has not been sent."""
         self.unsent.clear()
         self.unsent_bytes = 0
 
     def reset_on_close(self) -> None:
-        """Let the client see, when the socket is closed, that the response is not whole."""
+        """Let close() send a reset, so that the client sees that the response is truncated."""
         with contextlib.suppress(OSError):
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def send_unsent(self) -> bool:
-        """Send what the client takes now; return whether that was all.
+        """Send what the client takes now; return whether all has been sent.
 
         Raises:
             OSError: if the client is gone.

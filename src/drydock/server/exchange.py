@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 # The most of a response made piece by piece that is kept until the client takes it. A piece is
 # never split: it is in memory anyway, and most responses are one.
 MAX_UNSENT = 2**18
-# Pieces are joined up to so many bytes: a piece of a few would cost many times its size.
+# Pieces are joined up to this many bytes: a piece of a few would cost many times its size.
 SMALL_PIECE = 2**12
 
-# Up to so many bytes a response's head and what follows are sent as one.
+# Up to this many bytes, a response's head and what follows are sent together.
 SMALL_RESPONSE = 2**16
 
 
@@ -57,8 +57,8 @@ class Exchange:
     def sendall(self, data: bytes) -> None:
         """Send a part of the response; the head, which comes first, together with what follows.
 
-        Of a process that is killed in between a proxy would get a head, and could no longer ask
-        another for the response.
+        If the process is killed in between, a proxy has got a head and can no longer retry the
+        request elsewhere.
 
         Raises:
             OSError: as send().
@@ -112,7 +112,10 @@ class Exchange:
             self._wait(select.POLLOUT, connection.sent)
 
     def _wait(self, event: int, moved: int) -> None:
-        """Wait for the client, which has moved so many bytes; the service's own time is free."""
+        """Wait for the client, which has sent or taken `moved` bytes.
+
+        The time that the application takes does not count.
+        """
         began = time.monotonic()
         waited = self._seconds_waited.get(event, 0.0)
         poll = select.poll()
@@ -120,7 +123,7 @@ class Exchange:
         allowed = self._timeouts[event] + moved / MIN_RATE - waited
         if not poll.poll(max(0.0, allowed) * 1000):
             self._connection.timed_out = "send" if event == select.POLLOUT else "body"
-            # The error that gunicorn takes for a client that has gone away.
+            # gunicorn treats this error as a client that is gone.
             raise ConnectionResetError(errno.ECONNRESET, "the client is too slow")
         self._seconds_waited[event] = waited + time.monotonic() - began
 
@@ -134,17 +137,17 @@ class Exchange:
         return self._connection.socket.getpeername()
 
     def gettimeout(self) -> float:
-        """0, as of a socket that does not block: gunicorn then leaves all as it is."""
+        """0, as for a non-blocking socket: gunicorn then leaves it as it is."""
         return 0.0
 
     def settimeout(self, seconds: float | None) -> None:
-        """Nothing: the deadlines are this object's own."""
+        """Do nothing: this object has its own deadlines."""
 
     def setblocking(self, flag: bool) -> None:
-        """Nothing, as above."""
+        """Do nothing, as above."""
 
     def shutdown(self, how: int) -> None:  # noqa: ARG002 (as the socket's)
-        """Refuse, which ends gunicorn's own lingering close: closing is up to the main loop.
+        """Fail, so that gunicorn skips its own lingering close: the main loop does the closing.
 
         Raises:
             OSError: always.
@@ -153,4 +156,4 @@ class Exchange:
         raise OSError(errno.ENOTCONN, "the main loop closes connections")
 
     def close(self) -> None:
-        """Nothing, as above."""
+        """Do nothing, as above."""

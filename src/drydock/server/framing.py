@@ -1,8 +1,8 @@
 """Where a request ends among the bytes that have arrived, so that no thread waits for the rest.
 
-This decides only *when* a thread gets a request. What the request is, and whether it is valid, is
-gunicorn's parser's decision: whatever is not plainly regular is handed to it at once. For that the
-parser must be sure to reject it: were it to wait for more instead, it would do so in a thread.
+This decides only *when* a thread gets a request. gunicorn's parser decides what the request is, and
+whether it is valid: whatever is not plainly valid is handed to it at once. The parser must be
+certain to reject that: if it waited for more instead, a thread would wait.
 """
 
 from __future__ import annotations
@@ -41,24 +41,24 @@ class Frame:
     )
 
     def __init__(self) -> None:
-        """Know nothing yet."""
+        """Begin before the first byte."""
         self.head_bytes = 0  # of the head with its empty line; 0 until it is there
         self.complete = False  # nothing of the request is missing
         self.large = False  # the body is larger than what is kept
         self.expects_continue = False  # the client waits for a 100 before it sends the body
-        self.continue_sent = False  # it has got the 100; whoever sends it sets this
+        self.continue_sent = False  # the client has got the 100; set by the code that sends it
         self._end = 0  # where a body of known length ends
         self._chunked = False
         self._chunk_bytes = 0  # what the chunks so far hold
-        self._position = 0  # where to go on looking
-        self._trailer_position = 0  # how far trailer fields have been looked at
+        self._position = 0  # where the next search begins
+        self._trailer_position = 0  # how far the trailer fields have been searched
 
     def ready(self, data: bytearray, keep_limit: int, body_limit: int) -> bool:
         """Whether a thread can have the request that `data` begins with.
 
-        That is so when nothing of it is missing (`complete`), and also when the parser had better
-        see it at once: it is malformed, or its body is `large`: more than `keep_limit` bytes, which
-        are not waited for.
+        That is so when nothing of it is missing (`complete`), and also when the parser should get
+        it at once: it is malformed, or its body is `large`: more than `keep_limit` bytes, for which
+        the main loop does not wait.
 
         Raises:
             TooLargeError: if the head or a chunk's line is too long, or the body has more than
@@ -114,7 +114,7 @@ class Frame:
         if len(lengths) != 1 or not lengths[0].isdigit():
             self.complete = not lengths
             return False
-        # Zeros in front count for nothing; int() complains of thousands of digits.
+        # Leading zeros do not count; int() fails on thousands of digits.
         digits = lengths[0].lstrip(b"0")
         length = int(digits or b"0") if len(digits) <= MAX_DIGITS else sys.maxsize
         if length > body_limit:
@@ -144,7 +144,7 @@ class Frame:
         """Walk over the chunks that are there, from where the last walk ended."""
         while True:
             line_end = data.find(b"\r\n", self._position)
-            # The parser has more patience, and would wait for the end of a longer line.
+            # The parser allows a longer line, and would wait for its end.
             if (len(data) if line_end < 0 else line_end) - self._position > CHUNK_LINE_BYTES:
                 raise TooLargeError(400, "Bad Request")
             if line_end < 0:
@@ -156,7 +156,7 @@ class Frame:
             if size == 0:
                 return self._has_trailer(data, line_end)
             following = line_end + 2 + size + 2
-            # Bytes that hold next to nothing, such as chunks of one byte each, count as well.
+            # The framing counts as well: chunks of one byte each consist of little else.
             overhead = self._position - self.head_bytes - self._chunk_bytes
             body = self._chunk_bytes + size
             if size < 0 or body > body_limit or overhead > body_limit + HEAD_BYTES:

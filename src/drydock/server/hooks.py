@@ -52,14 +52,14 @@ def plan() -> limits.Plan:
 
 
 def use_metrics_directory(path: Path, workers: int) -> None:
-    """Tell prometheus_client, before it is imported, where the workers' files are; wipe it.
+    """Set, before prometheus_client is imported, the directory of the workers' files; empty it.
 
-    Numbers of an earlier life of this container would be added to this one's. A reload of the
-    settings (SIGHUP) comes by here as well and must not wipe.
+    Otherwise the numbers from before a restart of the container would be added to the new ones. A
+    reload of the settings (SIGHUP) calls this again and must not empty it.
 
     Raises:
-        SettingsError: if there is too little room. The files have holes, and a process that writes
-            into one where no memory is left is killed (SIGBUS), as is the one that replaces it.
+        SettingsError: if there is too little room. The files are sparse: a process that writes to
+            them when no memory is left is killed (SIGBUS), and so is its successor.
 
     """
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR") == str(path):
@@ -77,7 +77,7 @@ def use_metrics_directory(path: Path, workers: int) -> None:
 
 
 def flush_log() -> None:
-    """Write log lines that were kept, and count those that were dropped; once in a while."""
+    """Write log lines that were kept, and count those that were dropped; called at each tick."""
     if dropped := output.flush():
         from drydock import metrics
 
@@ -85,7 +85,7 @@ def flush_log() -> None:
 
 
 def when_ready(server: Arbiter) -> None:
-    """Take over the arbiter's signals, and freeze what the workers are about to share."""
+    """Take over the arbiter's signals, and freeze the memory that the workers will share."""
     arbiter = cast("supervisor.Arbiter", server)
     drain_seconds, spare = settings().drain_seconds, plan().spare
     supervisor.take_over(arbiter, drain_seconds, spare=spare, on_tick=flush_log)
@@ -99,7 +99,7 @@ def pre_fork(server: Arbiter, worker: SlotWorker) -> None:
 
 
 def post_fork(server: Arbiter, worker: SlotWorker) -> None:
-    """Count in the slot's files from now on; the hook worker_exit is going to need `server`."""
+    """Count in the slot's files from now on, and keep `server` for the hook worker_exit."""
     from drydock import metrics
 
     worker.arbiter = server
@@ -107,7 +107,7 @@ def post_fork(server: Arbiter, worker: SlotWorker) -> None:
 
 
 def child_exit(server: Arbiter, worker: SlotWorker) -> None:
-    """Forget what the worker that has ended had under way."""
+    """Take what the worker that has ended had in flight out of the metrics."""
     from drydock import metrics
 
     metrics.leave_slot(worker.slot)

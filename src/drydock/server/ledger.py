@@ -22,7 +22,7 @@ class Ledger:
 
     @property
     def full(self) -> bool:
-        """Whether more is kept than may be."""
+        """Whether more bytes are kept than the limit allows."""
         return self.held > self.limit
 
     def update(self, connection: Connection) -> None:
@@ -32,19 +32,19 @@ class Ledger:
         connection.held = held
 
     def remove(self, connection: Connection) -> None:
-        """Count the connection no longer."""
+        """Stop counting the connection."""
         self.held -= connection.held
         connection.held = 0
 
     def count_dropped(self, reason: str) -> None:
-        """Count a connection that is given up, in the metrics and for the log.
+        """Count a connection that is dropped, in the metrics and for the log.
 
-        A line for each would make an attack on the service one on its logs.
+        A log line for each would let an attacker flood the logs.
         """
         metrics.dropped.labels(reason).inc()
         self._dropped[reason] += 1
 
     def take_dropped(self) -> collections.Counter[str]:
-        """The connections given up since the last call, by the reason."""
+        """The number of connections dropped since the last call, by reason."""
         dropped, self._dropped = self._dropped, collections.Counter()
         return dropped

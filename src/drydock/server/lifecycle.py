@@ -2,7 +2,7 @@
 
     IDLE -> RECEIVING -> IN_FLIGHT (a thread serves it) -> SENDING -> IDLE, or CLOSING
 
-docs/server.md tells the life of a connection and the deadlines. A connection may be dropped from
+docs/server.md describes these states and the deadlines. A connection may be dropped from
 any state but IN_FLIGHT; a request is rejected from RECEIVING, or while no thread has it yet.
 """
 
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from drydock.settings import Settings
 
 # Seconds.
-LINGER = 2.0  # how long a client that is told to stop sending may pause before it is cut off
-MIN_IDLE = 1.0  # for which an idle connection is kept at least, if no longer than it must be
+LINGER = 2.0  # how long a client that still sends after its response may pause before the close
+MIN_IDLE = 1.0  # how long a connection has to be idle before it may be closed early
 
-LINGER_BYTES = 2**26  # how much is read of a body that nobody wants, so that its sender listens
+LINGER_BYTES = 2**26  # how much of an unused body is read, so that its sender gets the response
 RECEIVE_BYTES = 2**16
 
-# What is read at a time, at once thrown away or copied. One for all: only the main loop reads.
+# What is read at a time, then copied or discarded. One for all: only the main loop reads.
 _scratch = memoryview(bytearray(RECEIVE_BYTES))
 
 
@@ -61,10 +61,10 @@ class Lifecycle:
         self.pool = pool
         self.ledger = ledger
         self.probe = probe
-        # A body that is larger than the first is not kept, one larger than the second not taken.
+        # A body that is larger than the first is not kept, one larger than the second is rejected.
         self.body_limits = ledger.limit // 8, settings.max_body_bytes
         self.connections: dict[int, Connection] = {}  # all of them, by file descriptor
-        # Those without a request, and those with a part of one; the longest waiting come first.
+        # Those without a request, and those with a part of one; those that wait longest come first.
         self.idle: dict[Connection, None] = {}
         self.receiving: dict[Connection, None] = {}
         self.parked: dict[Connection, None] = {}  # not read from until there is memory again
@@ -81,7 +81,7 @@ class Lifecycle:
         self.idle[connection] = None
 
     def on_event(self, connection: Connection) -> None:
-        """Go on as far as the client has made it possible: it has sent or taken something."""
+        """Handle the client having sent or taken something."""
         try:
             if connection.state <= RECEIVING:
                 self._receive(connection)
@@ -111,7 +111,7 @@ class Lifecycle:
         self._advance(connection)
 
     def _begin_request(self, connection: Connection) -> None:
-        """IDLE -> RECEIVING: the first byte of a request starts the clock."""
+        """IDLE -> RECEIVING: the deadline counts from the first byte of a request."""
         connection.state = RECEIVING
         connection.since = time.monotonic()
         connection.deadline = connection.since + self.settings.web_head_timeout
@@ -119,7 +119,7 @@ class Lifecycle:
         self.receiving[connection] = None
 
     def _advance(self, connection: Connection) -> None:
-        """Submit the request if it is there, else go on reading."""
+        """Submit the request if it has arrived, else go on reading."""
         frame = connection.frame
         had_head = bool(frame.head_bytes)
         try:
@@ -144,7 +144,7 @@ class Lifecycle:
             self.poller.await_input(connection.socket)
 
     def _begin_body(self, connection: Connection) -> None:
-        """Restart the clock, and send the 100 that the client waits for, if it does."""
+        """Set the deadline anew, and send the 100 if the client waits for one."""
         frame = connection.frame
         connection.since = time.monotonic()
         if frame.expects_continue and len(connection.buffer) == frame.head_bytes:
@@ -165,21 +165,21 @@ class Lifecycle:
         self.receiving.pop(connection, None)
         self.parked.pop(connection, None)
         pool = self.pool
-        if pool.busy and self.probe.may_be_answered(connection):
+        if pool.busy and self.probe.passes(connection):
             self.respond(connection, responses.alive())
             return
         if connection.frame.large and pool.large_busy and self.ledger.full:
-            self.ledger.count_dropped("overload")  # there is no memory for it to wait in
+            self.ledger.count_dropped("overload")  # there is no memory to keep it while it waits
             self.respond(connection, responses.overloaded())
             return
         now = time.monotonic()
         connection.state = IN_FLIGHT
-        connection.sent = 0  # of this response, whose time it is that it adds to
+        connection.sent = 0  # bytes of this response, each of which adds to its deadline
         connection.deadline = now + self.settings.web_queue_timeout
         pool.submit(connection, now)
 
     def complete(self, connection: Connection) -> None:
-        """IN_FLIGHT -> SENDING: a thread has served the request, or given up its client."""
+        """IN_FLIGHT -> SENDING: a thread has served the request, or the client was too slow."""
         if connection.timed_out:
             self.ledger.count_dropped(connection.timed_out)
             if connection.timed_out == "send":
@@ -194,7 +194,7 @@ class Lifecycle:
     # ---- SENDING --------------------------------------------------------------------------------
 
     def respond(self, connection: Connection, response: bytes) -> None:
-        """Respond from the main loop, without a thread, and close after."""
+        """Respond from the main loop, without a thread; then close."""
         self.receiving.pop(connection, None)
         self.parked.pop(connection, None)
         connection.fully_read = connection.frame.complete
@@ -244,8 +244,8 @@ class Lifecycle:
         """SENDING -> CLOSING: close so that the client gets the whole response.
 
         The kernel resets a connection that is closed while something the client has sent is
-        unread, and the reset may overtake the response: then only this side is closed, and what
-        still comes is read and thrown away for a while.
+        unread, and the reset may overtake the response. In that case only this side is closed, and
+        what still comes is read and discarded for a while.
         """
         connection.state = CLOSING
         connection.sent = 0
@@ -256,7 +256,7 @@ class Lifecycle:
         self._discard_input(connection)
 
     def _discard_input(self, connection: Connection) -> None:
-        """Throw away what the client sends, until it stops or has had its time."""
+        """Discard what the client sends, until it stops or its deadline passes."""
         try:
             size = connection.socket.recv_into(_scratch)
         except BlockingIOError:
@@ -274,14 +274,14 @@ class Lifecycle:
         self.poller.await_input(connection.socket)
 
     def drop(self, connection: Connection, *, reset: bool = False) -> None:
-        """Close at once; with `reset` so that the client sees that a response is not whole."""
+        """Close at once; with `reset` so that the client sees that a response is truncated."""
         if self.connections.pop(connection.socket.fileno(), None) is None:
             return
         self.idle.pop(connection, None)
         self.receiving.pop(connection, None)
         self.parked.pop(connection, None)
         self.ledger.remove(connection)
-        # A thread may still know the connection, and wait for what it left unsent to be counted.
+        # A thread may still wait until the main loop has counted what it left unsent.
         connection.forget_unsent()
         if reset:
             connection.reset_on_close()
@@ -289,14 +289,14 @@ class Lifecycle:
         self.on_drop()
 
     def expire(self, connection: Connection) -> None:
-        """End the state whose deadline has passed, as the client can best bear it."""
+        """End the state whose deadline has passed: with a response if one is possible."""
         if connection.state == IN_FLIGHT:
             if self.pool.withdraw(connection):
                 self.ledger.count_dropped("overload")
                 self.respond(connection, responses.overloaded())
             return
         if connection not in self.parked:
-            # What the client did in time counts, though the loop may have stood still since then.
+            # What the client did in time counts, even if the loop has been blocked since then.
             self.on_event(connection)
             if connection.socket.fileno() < 0 or connection.deadline >= time.monotonic():
                 return

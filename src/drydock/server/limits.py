@@ -1,8 +1,8 @@
-"""How many workers fit into the container, by the limits that the kernel holds it to.
+"""How many workers fit into the container, by the limits that the kernel enforces.
 
-`os.cpu_count()` shows the host's cores, and the affinity not the quota that `--cpus` sets; only the
-control groups know it. What can't be read or understood there is taken for no limit: a service
-must not fail to start for that. https://docs.kernel.org/admin-guide/cgroup-v2.html
+`os.cpu_count()` shows the host's cores, and the affinity does not show the quota that `--cpus`
+sets; only the control groups have it. What can't be read or parsed there counts as no limit: it
+must not keep a service from starting. https://docs.kernel.org/admin-guide/cgroup-v2.html
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ WORKER_TASKS = 2
 # and the least. At 96 MiB of memory 8 MiB had a process killed in each of two tries, 4 in none.
 MAX_BUFFER, MIN_BUFFER = 16 * MIB, MIB
 
-# The same of connections, unless WEB_CONNECTIONS says otherwise, and the bytes for one that waits:
+# The same for connections, unless WEB_CONNECTIONS says otherwise, and the bytes for an idle one:
 # 10,000 of them took some 20 MB.
 MAX_CONNECTIONS, MIN_CONNECTIONS, CONNECTION_BYTES = 10_000, 512, 2048
 
@@ -106,11 +106,11 @@ class Plan:
 
 
 def plan(limits: Limits, threads: int, configured: int | None = None) -> Plan:
-    """Decide on a number of workers with `threads` threads each; `configured` is above all limits.
+    """Choose the number of workers with `threads` threads each; `configured` overrides all limits.
 
-    One for each CPU, since more share the same time and cost memory, and as many as fit with one
-    more, which is there for a while when a worker is replaced. With less than a CPU and a half
-    there is one: two that are throttled in turns serve less than one.
+    One for each CPU, since more would share the same time and cost memory; but only as many as fit
+    beside one more, which exists for a while when a worker is replaced. With less than a CPU and a
+    half there is one: two that are throttled in turns serve less than one.
     """
     room = MAX_WORKERS + 1
     if limits.memory is not None:
@@ -122,7 +122,7 @@ def plan(limits: Limits, threads: int, configured: int | None = None) -> Plan:
     most = workers + (workers < room)
     buffer, connections = MAX_BUFFER, MAX_CONNECTIONS
     if limits.memory is not None:
-        # Half of what is left, for the service has its own use for the other half.
+        # Half of what is left; the application needs the other half.
         spare = max(0, ((limits.memory - SHARED_MEMORY) // most - WORKER_MEMORY) // 2)
         buffer = max(MIN_BUFFER, min(buffer, spare))
         connections = max(MIN_CONNECTIONS, min(connections, spare // CONNECTION_BYTES))
@@ -188,7 +188,7 @@ def _groups(controller: str, process: Path, root: Path) -> Iterator[Path]:
             case _:
                 continue
         inner = PurePosixPath()
-        # A group outside of what is mounted: what is mounted is the nearest ancestor to be seen.
+        # If the group is outside of what is mounted, the mount is its nearest visible ancestor.
         if group is not None and group.is_relative_to(top) and ".." not in group.parts:
             inner = group.relative_to(top)
         folder = root / point.lstrip("/")
@@ -212,7 +212,7 @@ def _numbers(file: Path) -> list[int]:
 
 
 def report(plan: Plan) -> None:
-    """Log what was found and chosen in one line, and one more for what can't go well."""
+    """Log what was found and chosen in one line, and one more for each limit that is too low."""
     log.info("%s", plan)
     for problem in plan.problems():
         log.warning("%s", problem)

@@ -4,7 +4,7 @@ The kernel completes connections by itself and resets those that wait when the l
 their listener is closed. Accepting until nobody waits is not enough: between the last accept() and
 the close() there is always time for one more. So the queue is plugged first: with a backlog of 0
 it holds one connection, and if that one is ours, no other can come in. The kernel then ignores
-whoever tries, and after the close refuses them, as at any closed port.
+further connections, and after the close refuses them, as at any closed port.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import struct
 import time
 
 ESTABLISHED = 1
-FILL_TIMEOUT = 0.05  # seconds; on loopback all of this is a matter of microseconds
+FILL_TIMEOUT = 0.05  # seconds; on loopback all of this takes microseconds
 
 
 def _tcp_info(sock: socket.socket) -> tuple[int, int]:
@@ -25,21 +25,21 @@ def _tcp_info(sock: socket.socket) -> tuple[int, int]:
 
 
 def plug(listener: socket.socket) -> bool:
-    """Try to fill the queue of `listener`, just found empty, with a connection that nobody misses.
+    """Try to fill the queue of `listener`, just found empty, with a connection of our own.
 
     Returns:
-        Whether nobody else is in the queue, nor can get there: the listener can be closed.
+        Whether no other connection is in the queue or can get there: the listener can be closed.
 
     """
     listener.listen(0)
     host, port = listener.getsockname()[:2]
     deadline = time.monotonic() + FILL_TIMEOUT
-    # Among the errors: that there is no file descriptor for one more socket.
+    # An OSError also if no file descriptor is left for the socket.
     with contextlib.suppress(OSError), socket.socket(listener.family) as filler:
         filler.settimeout(FILL_TIMEOUT)
         filler.connect(("127.0.0.1" if host == "0.0.0.0" else host, port))  # noqa: S104
-        # To its client a connection seems complete before it is in the queue. Only one that is
-        # there acknowledges data.
+        # To its client a connection seems complete before it is in the queue. Data is acknowledged
+        # only once it is there.
         filler.send(b"\0")
         while _tcp_info(filler) != (ESTABLISHED, 0):
             if time.monotonic() > deadline:

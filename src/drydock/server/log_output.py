@@ -1,15 +1,15 @@
 """Standard output for log lines, which never waits: a stalled reader must not stop the service.
 
 What does not fit into the pipe now is kept, up to a bound, and written with the next line or at the
-next tick. What does not fit there either is dropped and counted, and one line says so when it is
-over.
+next tick. What does not fit there either is dropped and counted; one line gives the number when the
+reader is back.
 
 A pipe takes up to PIPE_BUF bytes whole or not at all, from however many processes, if it is open as
 non-blocking (man 7 pipe). That is a property of the open file description, which foreign processes
-may share: it is not set on standard output itself, which is opened once more instead. Not so a
-regular file, which is always ready, and whose writers share a position. What can't be opened again
-(a socket; a pipe of another user's) is asked before each write whether there is room; another
-process may take that in between, so that a wait remains possible there.
+may share: it is not set on standard output itself, which is opened once more instead. A regular
+file is not opened again: it is always ready, and its writers share a position. What can't be opened
+again (a socket; a pipe of another user's) is polled for room before each write; another process may
+take that room in between, so that a wait remains possible there.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ import time
 
 log = logging.getLogger("app.server")
 
-# Bytes of lines that a process keeps while nobody reads: at 400 each, those of 0.9 s at 3,000
-# requests/s. A memory limit of 96 MiB has room for that in each process.
+# Bytes of lines that a process keeps while nobody reads: at 400 bytes each, the lines of 0.9 s at
+# 3,000 requests/s. A memory limit of 96 MiB has room for that in each process.
 MAX_KEPT = 2**20
 LINE_OVERHEAD = 64  # bytes of memory for each, besides its own
-# Lines that are written for others: by a thread, whose client waits meanwhile (each write lets go
-# of the interpreter, up to 1 ms), and at a tick. With one for each new line some would always be
-# left.
+# How many kept lines are written at a time: by a thread, whose client waits meanwhile (each write
+# gives up the interpreter lock, for up to 1 ms), and at a tick. With one for each new line, some
+# would always be left.
 THREAD_TURNS, TICK_TURNS = 2, 64
 EXIT_SECONDS = 0.3  # how long a process that ends waits for the reader
 
@@ -44,16 +44,16 @@ class LogOutput:
         """Write to standard output; open() finds out how."""
         self._descriptor = 1
         self._is_own = False
-        self._poll: select.poll | None = None  # asked before each write
+        self._poll: select.poll | None = None  # polled before each write
         self._max_write = sys.maxsize  # bytes at a time
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew, in a process just forked: what is kept is its parent's to write."""
-        # Held while a line is written, and never waited for: writing lets go of the interpreter,
+        """Begin anew, in a process just forked: its parent writes what is kept."""
+        # Held while a line is written, and never waited for: a write gives up the interpreter lock,
         # and each thread would wait until this one has it again.
         self._writing = threading.Lock()
-        # Held for a moment. Re-entrant, for a signal's handler may log while its thread has it.
+        # Held for a moment. Re-entrant: a signal's handler may log while its thread holds it.
         self._counting = threading.RLock()
         self._kept: collections.deque[bytes] = collections.deque()
         self._kept_bytes = 0
@@ -96,7 +96,7 @@ class LogOutput:
             self._send_kept(THREAD_TURNS)
 
     def flush(self) -> int:
-        """Write what is kept, as far as it goes; the lines dropped since the last call."""
+        """Write what is kept, as much as fits; return the lines dropped since the last call."""
         self._send_kept(TICK_TURNS)
         with self._counting:
             dropped, self._dropped = self._dropped, 0
@@ -116,7 +116,7 @@ class LogOutput:
             self.flush()
 
     def _send(self, line: bytes) -> int:
-        """Write what fits now; how many bytes that were, or all if nobody is ever going to read."""
+        """Write what fits now; return how many bytes, or all if the reader is gone."""
         written = 0
         try:
             while written < len(line) and (self._poll is None or self._poll.poll(0)):

@@ -29,13 +29,13 @@ PROBES = {"/livez", "/readyz"}
 
 
 def write_error(sock: socket.socket, status_int: int, reason: str, mesg: str) -> None:
-    """Reject what gunicorn could not even parse, in place of its HTML, with a problem document.
+    """Reject what gunicorn could not parse with a problem document, in place of its HTML.
 
     `mesg` quotes the client and the limits, which is for the log alone.
     """
     if status_int == http.HTTPStatus.NOT_IMPLEMENTED:
-        # A Transfer-Encoding that nobody knows. RFC 9112, 6.1 only suggests this status, and what a
-        # client gets wrong must not look like a failure of the service.
+        # An unknown Transfer-Encoding. RFC 9112, 6.1 only suggests a 501, and a client's error must
+        # not look like a failure of the service.
         status_int = http.HTTPStatus.BAD_REQUEST
     client = ""
     with contextlib.suppress(OSError):  # it may be gone

@@ -1,4 +1,4 @@
-"""The main loop of a worker: waits for clients and threads, and keeps time."""
+"""The main loop of a worker: waits for clients and threads, and does what is due by the clock."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHUTDOWN_TICK = 0.02  # the same once the worker is to end: its successor, or `d
 
 @dataclasses.dataclass
 class Loop:
-    """Runs the parts of a worker, on which no client can make others wait."""
+    """Runs the parts of a worker, none of which waits for a client."""
 
     poller: Poller
     lifecycle: Lifecycle
@@ -60,12 +60,12 @@ class Loop:
                     on_listener(descriptor)
 
     def _tick(self, now: float) -> bool:
-        """Do what is due by the clock; whether to go on."""
+        """Do what is due by the clock; return whether to go on."""
         self.tick = SHUTDOWN_TICK if self.shutdown.due else TICK
         self.next_tick = now + self.tick
         self.on_tick()
         if self.bounds.enforce(now):
-            self.next_tick = now  # after a look at what others want
+            self.next_tick = now  # after a look at other clients
         self.acceptor.resume()
         return self.shutdown.step(now)
 

@@ -25,7 +25,7 @@ class Poller:
         os.eventfd_write(self.wake_descriptor, 1)
 
     def clear_wake(self) -> None:
-        """Take note of all calls of wake() so far."""
+        """Clear all calls of wake() so far."""
         os.eventfd_read(self.wake_descriptor)
 
     def add_listener(self, listener: socket.socket) -> None:
@@ -33,15 +33,15 @@ class Poller:
         self._epoll.register(listener, select.EPOLLIN)
 
     def enable_listener(self, listener: socket.socket, *, enabled: bool) -> None:
-        """Whether connections that wait shall end poll()."""
+        """Set whether a connection that waits ends poll()."""
         self._epoll.modify(listener, select.EPOLLIN if enabled else 0)
 
     def remove_listener(self, listener: socket.socket) -> None:
-        """Wait for the listener no more."""
+        """Stop waiting for the listener."""
         self._epoll.unregister(listener)
 
     def add(self, client: socket.socket) -> None:
-        """Wait for the client's first bytes; a closed socket leaves by itself."""
+        """Wait for the client's first bytes; closing the socket removes it."""
         self._epoll.register(client, select.EPOLLIN | select.EPOLLONESHOT)
 
     def await_input(self, client: socket.socket) -> None:

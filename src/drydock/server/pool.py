@@ -46,8 +46,8 @@ class ThreadPool:
         # When a request was last completed, or a thread was free, by the monotonic clock: since
         # then all of them may hang.
         self.last_progress = time.monotonic()
-        # All for which no thread has been free yet. Who takes a connection out, a thread or the
-        # main loop, has it.
+        # All for which no thread has been free yet. A thread or the main loop takes a connection
+        # out, and then owns it.
         self.queued: dict[Connection, None] = {}
         self._serve = serve
         self._wake = wake
@@ -62,7 +62,7 @@ class ThreadPool:
 
     @property
     def busy(self) -> bool:
-        """Whether a request has to wait for a thread."""
+        """Whether the next request has to wait for a thread."""
         return self.in_flight >= self.size
 
     @property
@@ -93,7 +93,7 @@ class ThreadPool:
         return True
 
     def next_completed(self) -> Connection | None:
-        """A connection whose request has been served, if there is one; it is the caller's."""
+        """A connection whose request has been served, if there is one; the caller owns it."""
         if not self._completed:
             return None
         connection = self._completed.popleft()
@@ -102,7 +102,7 @@ class ThreadPool:
         return connection
 
     def _start_large(self) -> None:
-        """Let threads have the requests whose bodies they must read, but not the last thread."""
+        """Give threads the requests whose bodies they must read; keep one thread for others."""
         while self.large_queued and not self.large_busy:
             self.large_in_flight += 1
             self.in_flight += 1
@@ -125,7 +125,7 @@ class ThreadPool:
             try:
                 connection.keep_alive = self._serve(connection)
             except BaseException:
-                # SystemExit of the application, say: nothing may end a thread.
+                # Such as a SystemExit of the application: nothing may end a thread.
                 self._log.exception("Error handling request")
                 connection.keep_alive = False
             self._completed.append(connection)

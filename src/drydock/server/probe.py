@@ -21,20 +21,20 @@ REQUEST = b"GET /livez HTTP/1."
 
 
 class LivenessProbe:
-    """Recognises the probes, and knows when there is a reason to call the worker alive."""
+    """Recognises the probes, and decides whether the worker is alive."""
 
     def __init__(self, cfg: Config, settings: Settings, pool: ThreadPool) -> None:
-        """`cfg`: for gunicorn's parser; `pool`: whose threads are to get on with their requests."""
+        """`cfg`: for gunicorn's parser; `pool`: its threads make progress while it is alive."""
         self.cfg = cfg
         self.pool = pool
         self.metrics_port = settings.metrics_port
         self.hang_timeout = cfg.timeout
 
-    def may_be_answered(self, connection: Connection) -> bool:
+    def passes(self, connection: Connection) -> bool:
         """Whether the connection's request is a valid probe, and the worker overloaded but alive.
 
-        For as long as the threads get on with it: restarting what is merely overloaded makes it
-        worse, and a hang still shows. The port of the metrics has no probe.
+        Alive while its threads make progress: restarting a worker that is only overloaded makes the
+        overload worse, but a hang has to show. The port of the metrics has no probe.
         """
         return (
             connection.buffer.startswith(REQUEST)
@@ -57,5 +57,5 @@ class LivenessProbe:
             strict.pre_request(None, request)
         except (ParseException, NoMoreData, StopIteration):
             return False
-        # One with a length of 0, say: regular, but not what a probe sends.
+        # One with `Content-Length: 0`, for example, is valid but not what a probe sends.
         return not any(name in strict.CONTENT_FIELDS for name, _ in request.headers)

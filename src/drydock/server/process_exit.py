@@ -1,4 +1,4 @@
-"""The very end of a worker's process: exit handlers, with a deadline, and nothing after them."""
+"""The exit of a worker's process: exit handlers, with a deadline, and nothing after them."""
 
 from __future__ import annotations
 
@@ -13,37 +13,36 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("gunicorn")
 
-# Seconds that exit handlers may take together. The least is there for a service whose
-# GRACEFUL_TIMEOUT is over, too: the arbiter kills a second after that.
+# Seconds that exit handlers may take together. They have the least even where GRACEFUL_TIMEOUT is
+# over: the arbiter kills a second after that.
 MIN_SECONDS, MAX_SECONDS = 0.5, 3.0
 WARN_SECONDS = 0.2  # in which the warning has to be written
 
 
-def leave(worker_exit: Callable[[], object], seconds_left: float) -> NoReturn:
-    """Run gunicorn's hook `worker_exit`, then what is registered with `atexit`, and exit with 0.
+def leave(worker_exit: Callable[[], object], seconds_left: float, status: int = 0) -> NoReturn:
+    """Run gunicorn's hook `worker_exit`, then what is registered with `atexit`, and exit.
 
-    They have `seconds_left`, within bounds; a handler that hangs then holds the worker no longer.
-    Call it in the main thread, which alone has signals.
+    They have `seconds_left`, within bounds; then a handler that hangs is cut off. To be called in
+    the main thread: only there do signal handlers run.
     """
     seconds = max(MIN_SECONDS, min(MAX_SECONDS, seconds_left))
 
-    def give_up(_number: int, _frame: object) -> NoReturn:
-        # The next alarm ends the process: a thread that hangs may have a lock of the log's.
+    def cut_off(_number: int, _frame: object) -> NoReturn:
+        # The next alarm ends the process: a thread that hangs may hold a lock of the log.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, WARN_SECONDS)
         log.warning("exit handlers were cut off after %g s", seconds)
-        os._exit(0)
+        os._exit(status)
 
-    # An alarm and not a thread, which a low pids limit may not allow. Python calls its handler also
-    # while the main thread waits for a lock, a socket or a sleep.
-    signal.signal(signal.SIGALRM, give_up)
+    # An alarm and not a thread, which a low pids limit may not allow. Python calls its handler even
+    # while the main thread waits for a lock or a socket, or sleeps.
+    signal.signal(signal.SIGALRM, cut_off)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     for handler in (worker_exit, atexit._run_exitfuncs):
         try:
             handler()
-        except BaseException:  # SystemExit, say: the others are to run all the same
+        except BaseException:  # such as SystemExit: the others have to run too
             log.exception("Exception during worker exit")
-    # Not by the interpreter's own end, which takes all objects apart, and for that copies the
-    # memory that is shared with the arbiter: at a low limit the kernel killed it there. It would
-    # wait for the threads, too.
-    os._exit(0)
+    # Not sys.exit(): the interpreter would wait for the threads. It would also free all objects,
+    # and so copy the memory that is shared with the arbiter: at a low limit the kernel killed it.
+    os._exit(status)

@@ -35,7 +35,7 @@ def rejection(client: str, status: int, title: str, detail: str, reason: str = "
     """Reject a request that has no id yet; the log alone gets `reason`, which quotes the client."""
     request_id = uuid.uuid4().hex
     token = logs.current_ids.set((request_id, None))
-    log.warning("refused %s with %d: %s", client, status, reason or detail)
+    log.warning("rejected %s with %d: %s", client, status, reason or detail)
     logs.current_ids.reset(token)
     return problem(status, title, detail, request_id)
 

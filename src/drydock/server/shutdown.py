@@ -23,7 +23,7 @@ REPLACED_TIMEOUT = 600.0
 
 
 class Shutdown:
-    """Takes the steps towards the end: of this worker, or of the whole service."""
+    """Ends this worker, or the whole service, step by step."""
 
     def __init__(
         self,
@@ -47,18 +47,18 @@ class Shutdown:
         self.service_began = 0.0  # for the whole service
 
     def request(self) -> None:
-        """Let the next step be the first; from any thread or a signal's handler."""
+        """Begin with the next step; from any thread or a signal's handler."""
         self.requested = True
 
     @property
     def due(self) -> bool:
         """Whether this worker is to end."""
-        # By the phase, too: a signal that came before its handler was there is lost.
+        # The phase counts too: a signal that came before its handler was set is lost.
         return self.requested or state.phase() == state.ENDING
 
     def step(self, now: float) -> bool:
-        """Take the next step, if the worker is to end; whether there is still something to do."""
-        if os.getppid() != self.arbiter_pid:  # it is gone, and nobody would replace this worker
+        """Take the next step, if the worker is to end; return whether more are left."""
+        if os.getppid() != self.arbiter_pid:  # the arbiter is gone: nothing looks after this worker
             return False
         if not self.due:
             return True
@@ -72,7 +72,7 @@ class Shutdown:
         self._close_idle(now)
         if not self.acceptor.listeners and not self.lifecycle.connections:
             return False
-        # Only for a service that ends does somebody wait, who would kill it.
+        # Only where the whole service ends does the engine wait, and then kill it.
         if self.service_began:
             if now - self.service_began > self.graceful_timeout:
                 self._report_unfinished("by GRACEFUL_TIMEOUT")
@@ -83,7 +83,7 @@ class Shutdown:
         return True
 
     def seconds_left(self) -> float:
-        """How long the service may still take to end; no bound if only this worker does."""
+        """How long the service may still take to end; no bound if only this worker ends."""
         if not self.service_began:
             return float("inf")
         return self.service_began + self.graceful_timeout - time.monotonic()
@@ -95,12 +95,12 @@ class Shutdown:
             self.log.warning("%d requests were cut off %s", unfinished, why)
 
     def _stop_accepting(self, now: float) -> None:
-        """Close the listeners; of a service that ends, one worker empties their queues first."""
+        """Close the listeners; if the service ends, one worker empties their queues first."""
         acceptor = self.acceptor
         if not acceptor.listeners:
             return
         if self.service_began and state.last_to_accept() == self.slot:
-            # The others close theirs at once, or else they would take the plug out.
+            # The others close theirs at once: they would accept the one that fills the queue.
             patient = now - max(self.service_began, acceptor.paused_at) < PLUG_TIMEOUT
             if patient and state.another_has_flag(self.slot, state.ACCEPTING):
                 return
@@ -109,17 +109,17 @@ class Shutdown:
         acceptor.close()
 
     def _close_idle(self, now: float) -> None:
-        """Close idle connections. Those of a service that goes on have more time.
+        """Close idle connections. They have more time if the service goes on.
 
-        A client may be sending its next request just now, and a close would lose it: each has a
-        while to do so, and gets its response with `Connection: close`.
+        A client may be sending its next request just now, and a close would lose it. So each has
+        some time to send one, whose response then says `Connection: close`.
         """
         since, patience = self.service_began, self.lifecycle.min_idle
         if not since:
             since, patience = self.began, self.graceful_timeout / 2
         for connection in list(self.lifecycle.idle):
             if now - max(since, connection.since) > patience:
-                # What has arrived since the loop last looked is still responded to.
+                # A request that has arrived since the last look still gets its response.
                 self.lifecycle.on_event(connection)
                 if connection in self.lifecycle.idle:
                     self.lifecycle.drop(connection)

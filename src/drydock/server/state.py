@@ -1,7 +1,7 @@
-"""What the arbiter and its workers tell each other: one page of memory that all of them share.
+"""The state that the arbiter and its workers share: one page of memory.
 
 Mapped when this module is first imported, in the arbiter; each worker inherits it by fork. Each
-cell is one byte, or two that are aligned, so that nobody can read half of a change.
+cell is one byte, or two that are aligned, so that no process can read half of a change.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import mmap
 SERVING, DRAINING, ENDING = range(3)  # the phases of the whole service
 
 # A worker's flags, as bits: it has responded to a request, it wants a successor, it accepts
-# connections, it has been told to stop, it leaves the next connection to others for a moment.
+# connections, it is stopping, it leaves the next connection to others for a moment.
 RESPONDED, WANTS_SUCCESSOR, ACCEPTING, STOPPING, YIELDING = 1, 2, 4, 8, 16
 
 _PHASE, _LAST, _SLOTS = 0, 1, 2  # where on the page: a cell each, then one for each worker's slot
@@ -25,7 +25,7 @@ _connections = memoryview(_page)[512 : 512 + 2 * SLOTS].cast("H")  # of each wor
 
 
 def phase() -> int:
-    """Where the service is on its way: SERVING, DRAINING or ENDING."""
+    """The phase of the service: SERVING, DRAINING or ENDING."""
     return _page[_PHASE]
 
 
@@ -35,7 +35,7 @@ def begin_drain() -> None:
 
 
 def begin_end(last_to_accept: int) -> None:
-    """Let all workers know that they shall end; one, by its slot, accepts what still waits."""
+    """Let all workers know that they must end; one, by its slot, accepts what still waits."""
     _page[_LAST] = last_to_accept
     _page[_PHASE] = ENDING
 
@@ -51,7 +51,7 @@ def clear_slot(slot: int) -> None:
 
 
 def set_flag(slot: int, flag: int) -> None:
-    """Set a flag of the worker in `slot`; while it lives only it writes there."""
+    """Set a flag of the worker in `slot`; only that worker writes there while it lives."""
     _page[_SLOTS + slot] |= flag
 
 
@@ -78,7 +78,7 @@ def set_connections(slot: int, connections: int) -> None:
 def another_has_fewer_connections(slot: int) -> bool:
     """Whether another worker, with fewer connections than the one in `slot`, is about to accept.
 
-    Fewer by more than an eighth: where connections come and go it is not worth a wait.
+    Fewer by more than an eighth: a smaller difference is not worth a wait.
     """
     own = _connections[slot] - _connections[slot] // 8
     return any(

@@ -1,7 +1,7 @@
-"""What RFC 9112 asks of a request and gunicorn lets pass: rejected here, before it is served.
+"""Rejects what gunicorn lets pass though RFC 9112 forbids it, before the request is served.
 
 What two servers in a row read differently can be used to smuggle a request past the first one, so
-nothing is guessed or mended. docs/malformed.md shows the response to each.
+nothing is guessed or repaired. docs/malformed.md shows the response to each.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("app.server.strict")
 
-# Narrower than the RFC's: it allows a comma, which is what two fields look like that were joined.
+# Narrower than the RFC's, which allows a comma: two fields that were joined look like that.
 HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*)(?::[0-9]*)?")
 ABSOLUTE = re.compile(r"(?i:https?)://([^/?#:][^/?#]*)([/?][^#]*)?")
 
-# Nobody reads what comes with these, so nobody would notice that it is broken.
+# The application does not read the content of these, so it would not notice that it is broken.
 WITHOUT_CONTENT = {"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"}
 CONTENT_FIELDS = {"CONTENT-LENGTH", "TRANSFER-ENCODING"}  # that announce content
 
@@ -53,22 +53,22 @@ def pre_request(_worker: Worker | None, req: Request) -> None:
             length = int(value)
         elif name == "TRANSFER-ENCODING":
             chunked = True
-            # gunicorn takes `gzip, chunked` too, and hands out what is still compressed.
+            # gunicorn takes `gzip, chunked` too, and passes the content on still compressed.
             if value.lower() != "chunked":
                 raise InvalidHeader(name, req=req)
         elif name == "EXPECT":
             expects = req.version > (1, 0)
     _check_host(req, host)
     _check_target(req)
-    # The response would have whatever version the request says.
+    # gunicorn's response repeats the version of the request.
     req.version = min(req.version, (1, 1))
-    # Who expects a 100 has not sent the content yet.
+    # A client that expects a 100 has not sent the content yet.
     if (length or chunked) and req.method in WITHOUT_CONTENT and not expects:
         _read_content(req, length)
 
 
 def _check_host(req: Request, host: str | None) -> None:
-    """Reject a Host field that is missing, since HTTP/1.1, or is not a host."""
+    """Reject a Host field that is missing, in HTTP/1.1, or is not a host."""
     if (host is None and req.version > (1, 0)) or (host and not HOST.fullmatch(host)):
         raise InvalidHeader("HOST", req=req)
 
@@ -92,7 +92,7 @@ def _read_content(req: Request, length: int | None) -> None:
     """Read the content now, so that what is wrong with it shows before there is a response."""
     limit = settings().max_body_bytes
     if length is not None and length > limit:
-        req.force_close()  # it stays unread, so that is where the connection has to end
+        req.force_close()  # the content stays unread, so no other request can follow it
         return
     content = req.body.read(limit + 1)
     if length is not None and len(content) < length:
@@ -103,10 +103,10 @@ def _read_content(req: Request, length: int | None) -> None:
 
 
 def skip_body(parser: Parser) -> bool:
-    """Skip what the application left unread; false where the connection has to end.
+    """Skip what the application left unread; return False if the connection has to be closed.
 
-    gunicorn lets a broken chunk's exception pass here, and responds a second time: with the 400
-    that whoever is in front of it takes for the response to its next request.
+    gunicorn lets a broken chunk's exception pass here and responds a second time, with a 400. A
+    proxy in front would take that for the response to its next request.
     """
     try:
         return bool(parser.finish_body())

@@ -1,7 +1,8 @@
-"""What the arbiter, gunicorn's first process, does otherwise: stop, replace workers, give up.
+"""What is changed in the arbiter, gunicorn's first process: stop, reload, the end of a crash loop.
 
 gunicorn looks its signal handlers up by name on the arbiter, so that a handler set on the object
-comes before the class's. The same goes for spawn_worker(). Nothing else of it is changed.
+comes before the class's. The same goes for spawn_worker() and murder_workers(). Nothing else of it
+is changed.
 """
 
 from __future__ import annotations
@@ -51,13 +52,13 @@ if TYPE_CHECKING:
         timeout: float
 
 
-# So many workers that died in a row, none of which had responded to anything, not even a probe,
-# within so many seconds: starting more of them is no service.
+# If this many workers in a row die within this many seconds, none of which has responded to
+# anything, not even a probe, starting more of them would not help.
 MAX_CRASHES = 5
 CRASH_SECONDS = 300.0
 
-# The arbiter looks after its workers once a second. If it is so many seconds late, all have stood
-# still: paused (`docker pause`), or for want of a processor.
+# The arbiter checks its workers once a second. If it is this many seconds late, all processes have
+# stood still: they were paused (`docker pause`), or no CPU was free.
 LATE = 0.5
 
 
@@ -90,8 +91,8 @@ class Supervisor:
         arbiter.handle_usr2 = self.ignore_upgrade
 
     def drain(self) -> None:
-        """Go on serving for a while, but say everywhere that this is the end (SIGTERM, SIGINT)."""
-        if state.phase() != state.SERVING:  # two signals that came before the first was looked at
+        """Go on serving for a while, but announce the end everywhere (SIGTERM, SIGINT)."""
+        if state.phase() != state.SERVING:  # a second signal came before the first was handled
             self.end_at_once(signal.SIGTERM, None)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.end_at_once)
@@ -99,12 +100,12 @@ class Supervisor:
         if not self.drain_seconds:
             self.end()
         self.arbiter.log.info("draining for %d s", self.drain_seconds)
-        # As a signal, it comes in turn with the others while the arbiter looks after its workers.
+        # A signal, because the arbiter handles those one after the other.
         signal.signal(signal.SIGALRM, self.arbiter.signal)
         signal.setitimer(signal.ITIMER_REAL, self.drain_seconds)
 
     def quit(self) -> None:
-        """End without waiting for requests (SIGQUIT): workers that die now are no crash loop."""
+        """End without waiting for requests (SIGQUIT). Workers that die now are no crash loop."""
         state.begin_end(0)
         self._quit()
 
@@ -120,7 +121,7 @@ class Supervisor:
                 workers and waits for them.
 
         """
-        # The youngest has just started, if anything is wrong with the others.
+        # The youngest: if one hangs, it is more likely an older one.
         youngest = max(self.arbiter.WORKERS.values(), key=lambda worker: worker.age, default=None)
         state.begin_end(youngest.slot if youngest else 0)
         raise StopIteration
@@ -134,7 +135,7 @@ class Supervisor:
         os._exit(128 + number)
 
     def spawn(self) -> int:
-        """Start a worker; if there is no room for it go on without, and let the arbiter try again.
+        """Start a worker; if that fails go on without it, and let the arbiter try again.
 
         Returns:
             Its process id, or 0.
@@ -142,12 +143,12 @@ class Supervisor:
         """
         try:
             return self._spawn()
-        except OSError as error:  # fork failed; what goes wrong in the child is told there
+        except OSError as error:  # fork failed; what goes wrong in the child is logged there
             self.arbiter.log.error("no worker could be started: %s", error)
             return 0
 
     def kill_hung(self) -> None:
-        """Kill workers whose main loops hang; not for the time in which this process hung as well.
+        """Kill workers whose main loops hang, but not for a time in which this process hung too.
 
         After a pause all heartbeats are old, and gunicorn killed the workers with their requests.
         """
@@ -162,9 +163,9 @@ class Supervisor:
     def reload(self) -> None:
         """Replace all workers, one after the other (SIGHUP).
 
-        gunicorn's own way reads settings again that can't have changed, and is then deaf, also for
-        SIGTERM, until the old workers have ended. And it has twice as many for a while, for which
-        there may be no room. A second signal while this goes on is as good as one.
+        gunicorn's own reload reads settings again that can't have changed, and then handles no
+        signal, not even SIGTERM, until the old workers have ended. And it has twice as many workers
+        for a while, for which there may be no room. A second signal during a reload has no effect.
         """
         if not self.outdated:
             self.outdated.update(self.arbiter.WORKERS.values())
@@ -180,8 +181,8 @@ class Supervisor:
     def replace_next(self) -> None:
         """Replace the next worker, unless one is being replaced.
 
-        It goes on serving until its successor is there, so that this costs no capacity; but where
-        there is no room for both it ends first, and what comes meanwhile waits in the kernel.
+        It serves until its successor has started, so that no capacity is lost. Where there is no
+        room for both it ends first, and new connections wait in the kernel meanwhile.
         """
         workers = list(self.arbiter.WORKERS.items())
         if any(worker.age == 0 for _, worker in workers):
@@ -196,7 +197,7 @@ class Supervisor:
                 return
 
     def spawn_missing(self) -> None:
-        """Start what is missing; the arbiter counts those as well that are on their way out."""
+        """Start the workers that are missing; the arbiter also counts those that are ending."""
         serving = sum(worker.age > 0 for worker in self.arbiter.WORKERS.values())
         for _ in range(self.arbiter.num_workers - serving):
             self.arbiter.spawn_worker()
@@ -205,7 +206,7 @@ class Supervisor:
         """Count workers that die before their first response.
 
         Raises:
-            HaltServer: if that is all they do; it ends the arbiter with its status and reason.
+            HaltServer: if too many did in a row; it ends the arbiter with its status and reason.
 
         """
         responded = state.has_flag(worker.slot, state.RESPONDED)
@@ -214,7 +215,7 @@ class Supervisor:
         if responded:
             self.crashes.clear()
         elif (
-            getattr(worker, "sets_flags", False)  # gunicorn's own workers say neither
+            getattr(worker, "sets_flags", False)  # gunicorn's own workers set neither
             and state.phase() == state.SERVING
             and not stopping
         ):
@@ -223,7 +224,7 @@ class Supervisor:
             if len(self.crashes) == MAX_CRASHES and now - self.crashes[0] < CRASH_SECONDS:
                 state.begin_end(0)
                 raise HaltServer(
-                    f"{MAX_CRASHES} workers in a row died before their first answer", 1
+                    f"{MAX_CRASHES} workers in a row died before their first response", 1
                 )
         self.outdated.discard(worker)
         if state.phase() != state.ENDING:
@@ -240,14 +241,14 @@ def take_over(
 ) -> None:
     """Supervise the arbiter, which is about to start its first workers; see Supervisor."""
     arbiter.supervisor = Supervisor(arbiter, drain_seconds, spare=spare, on_tick=on_tick)
-    # What exists now is never looked at by the garbage collector again, nor written to by it: the
-    # workers go on sharing that memory.
+    # The garbage collector no longer visits, and so no longer writes to, the objects that exist
+    # now: the workers go on sharing that memory.
     gc.collect()
     gc.freeze()
 
 
 def note_end(arbiter: Arbiter, worker: SlotWorker) -> None:
-    """Tell the arbiter's supervisor, if it has one yet, that a worker has ended.
+    """Let the arbiter's supervisor, if it has one yet, know that a worker has ended.
 
     Raises:
         HaltServer: if too many have crashed in a row.

@@ -2,7 +2,7 @@
 
 Stock gthread gives a connection a thread and lets the thread wait for the client: for the rest of
 the head, for the body, for the response to be taken. As many slow clients as there are threads stop
-it for good. Here the main loop (drydock.server.loop) does all the waiting, and a thread gets a
+all service. Here the main loop (drydock.server.loop) does all the waiting, and a thread gets a
 request that is complete. drydock.server.supervisor is the other half, in the arbiter.
 """
 
@@ -39,18 +39,17 @@ if TYPE_CHECKING:
     from gunicorn.glogging import Logger
     from gunicorn.http.message import Request
 
-# Seconds for which a thread may keep the interpreter to itself while others want it. After each
-# system call the main loop is one of those: at Python's 5 ms, threads that compute made it up to a
-# second late for rejecting what is too much. At 1 ms it was half a second, for 3 to 5 % of the
-# throughput.
+# Seconds for which a thread may keep the interpreter while others wait for it, as the main loop
+# does after each system call. At Python's 5 ms, threads that compute delayed the 503s of an
+# overload by up to a second; at 1 ms by half a second, at a cost of 3 to 5 % of the throughput.
 SWITCH_INTERVAL = 0.001
 
 
 def capacity(wanted: int, threads: int) -> int:
-    """How many connections a worker can hold: `wanted`, or fewer if it may not open so many files.
+    """How many connections a worker can hold: `wanted`, or fewer if the limit of files is too low.
 
-    Raises the soft limit of open files, which is there for programs that use select(), as far as
-    it is needed. Leaves room for what threads open: a database's connection and file each.
+    Raises the soft limit of open files, which exists for programs that use select(), as far as
+    needed. Leaves room for what each thread opens: a connection to the database and a file.
     """
     spare = 64 + 4 * threads
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -64,16 +63,16 @@ def capacity(wanted: int, threads: int) -> int:
 class Worker(ThreadWorker):
     """A gthread worker whose threads never wait for a client."""
 
-    slot: int  # given by the hook pre_fork
+    slot: int  # set by the hook pre_fork
     sets_flags = True  # says in the shared state whether it has responded, and that it is stopping
-    arbiter: Arbiter  # given by the hook post_fork
+    arbiter: Arbiter  # set by the hook post_fork
 
     @classmethod
     def check_config(cls, cfg: Config, _log: Logger) -> None:
-        """Reject what this worker does not do.
+        """Check that nothing is configured that this worker does not do.
 
         Raises:
-            SystemExit: if TLS is configured, which is a gateway's work.
+            SystemExit: if TLS is configured.
 
         """
         if cfg.is_ssl:
@@ -83,11 +82,11 @@ class Worker(ThreadWorker):
         """Take gunicorn's arguments."""
         super().__init__(*arguments, **options)
         self.settings = settings()
-        # Counted here: gunicorn's own count ends the worker, this one asks for a successor first.
+        # gunicorn's own count would end the worker; this class asks for a successor first.
         self.recycle_after, self.max_requests = self.max_requests, sys.maxsize
 
     def build(self, limit: int) -> None:
-        """Make the parts that serve, once this process is the worker's own.
+        """Make the parts of the worker, after the fork.
 
         `limit`: how many connections it may have.
         """
@@ -113,7 +112,7 @@ class Worker(ThreadWorker):
         )
 
     def init_process(self) -> None:
-        """Prepare this process, then run; the base's own would make a pool and a poller."""
+        """Prepare this process, then run; gthread's own would make another pool and poller."""
         wanted = self.settings.web_connections or plan().connections
         self.build(capacity(wanted, self.cfg.threads))
         sys.setswitchinterval(SWITCH_INTERVAL)
@@ -122,7 +121,7 @@ class Worker(ThreadWorker):
         worker_exit = functools.partial(self.cfg.worker_exit, self.arbiter, self)
         seconds = self.shutdown.seconds_left()
         if self.cfg.timeout:
-            # No heartbeat comes from now on, and the arbiter must not take that for a hang.
+            # No heartbeat follows, and the arbiter must not take that for a hang.
             self.notify()
             seconds = min(seconds, self.cfg.timeout - 1)
         process_exit.leave(worker_exit, seconds)
@@ -133,7 +132,7 @@ class Worker(ThreadWorker):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def handle_exit(self, sig: int, frame: object) -> None:  # noqa: ARG002 (gunicorn's signature)
-        """Begin to end, on SIGTERM, as soon as the loop is awake."""
+        """Begin the shutdown, on SIGTERM, as soon as the loop wakes."""
         self.alive = False
         self.shutdown.request()
         self.loop.wake()
@@ -143,13 +142,13 @@ class Worker(ThreadWorker):
         os._exit(0)
 
     def run(self) -> None:
-        """Serve until told to end, then as long as a request is in flight."""
+        """Serve until the shutdown begins, then for as long as a request is in flight."""
         self.acceptor.start(self.sockets)
         self.pool.start()
         self.loop.run()
 
     def _on_tick(self) -> None:
-        """Let the arbiter know that the loop turns, and the log's reader have what was kept."""
+        """Send the arbiter a heartbeat, and write the log lines that were kept."""
         self.notify()
         flush_log()
 
@@ -171,7 +170,7 @@ class Worker(ThreadWorker):
     # ---- in the threads -------------------------------------------------------------------------
 
     def _serve(self, connection: Any) -> bool:  # noqa: ANN401 (gunicorn means its own kind)
-        """Serve the request in the connection's buffer; whether another one may follow."""
+        """Serve the request in the connection's buffer; return whether another may follow."""
         exchange = Exchange(
             connection, self.settings.web_body_timeout, self.settings.web_send_timeout
         )
@@ -191,33 +190,33 @@ class Worker(ThreadWorker):
             if keep_alive:  # the client may have sent its next requests already
                 connection.buffer += connection.parser.unreader.take_buffered()
             return keep_alive
-        finally:  # a kept connection is to be small
+        finally:  # so that an idle connection is small
             connection.sock = connection.parser = None
 
     def handle_request(self, req: Request, conn: Any) -> bool:  # noqa: ANN401 (as above)
         """Serve a request that has been parsed; called by the base's handle()."""
-        # gunicorn tells a client to go on whose body is too large for the main loop to wait for.
+        # gunicorn sends the 100 only where the body is too large for the main loop to wait for.
         if conn.frame.complete or conn.frame.continue_sent:
             req._expected_100_continue = False  # type: ignore[attr-defined]
         asked_to_close = req.should_close
 
-        # Asked when the response's head is made, which may be long after the request came, and once
-        # more after the response: what has been announced must be done.
+        # gunicorn asks when it makes the response's head, which may be long after the request came,
+        # and again after the response. Cached, so that the two agree.
         @functools.cache
         def should_close() -> bool:
             ending = not self.alive or state.phase() != state.SERVING
-            # Kept connections must not shut out for good who waits for room.
+            # While there is no room, kept connections must not keep others out.
             paused = self.acceptor.paused
             return ending or paused or not conn.frame.complete or bool(asked_to_close())
 
         req.should_close = should_close  # type: ignore[method-assign]
         try:
             keep_alive: bool = super().handle_request(req, conn)
-        finally:  # or else the request is a cycle, and waits for the garbage collector
+        finally:  # otherwise the request is a cycle, which only the garbage collector frees
             del req.should_close
         conn.fully_read = conn.frame.complete
         return keep_alive
 
     def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:  # noqa: ANN401 (as above)
-        """Skip a body that the application did not read: it is here, so that nothing waits."""
+        """Skip a body that the application did not read: it has arrived, so nothing waits."""
         return bool(keepalive and conn.frame.complete and strict.skip_body(conn.parser))

@@ -49,29 +49,29 @@ def test_the_list_has_pages_in_a_stable_order(client: FlaskClient) -> None:
         add(client, f"title {number}")
     seen = []
     for page in (1, 2, 3):
-        answer = client.get(f"/blogs?page={page}&page_size=2").get_json()
-        assert answer["total"] == 5
-        seen += [blog["title"] for blog in answer["blogs"]]
+        response = client.get(f"/blogs?page={page}&page_size=2").get_json()
+        assert response["total"] == 5
+        seen += [blog["title"] for blog in response["blogs"]]
     assert seen == [f"title {number}" for number in range(5)]
 
 
 @pytest.mark.parametrize(
     "query", ["page=0", "page=x", "page_size=0", "page_size=101", "page=1e9", "page=-1"]
 )
-def test_a_page_that_can_t_be_is_refused(client: FlaskClient, query: str) -> None:
-    answer = client.get(f"/blogs?{query}")
-    assert answer.status_code == 422
-    assert query.partition("=")[0] in answer.get_json(force=True)["errors"]["query"]
+def test_an_impossible_page_is_rejected(client: FlaskClient, query: str) -> None:
+    response = client.get(f"/blogs?{query}")
+    assert response.status_code == 422
+    assert query.partition("=")[0] in response.get_json(force=True)["errors"]["query"]
 
 
 @pytest.mark.parametrize(
     "title",
     ["", " ", "x" * 201, "a\nb", "a\n", "\x00", " a", "a ", "a\x7f", "a\x85", None, 1, ["a"], {}],
 )
-def test_a_bad_title_is_refused(client: FlaskClient, title: Any) -> None:
-    answer = add(client, title)
-    assert answer.status_code == 422
-    assert answer.get_json(force=True)["errors"]["json"]["title"]
+def test_a_bad_title_is_rejected(client: FlaskClient, title: Any) -> None:
+    response = add(client, title)
+    assert response.status_code == 422
+    assert response.get_json(force=True)["errors"]["json"]["title"]
     assert client.get("/blogs").get_json()["total"] == 0
 
 

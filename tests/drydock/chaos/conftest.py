@@ -5,5 +5,5 @@ import pytest
 
 @pytest.fixture(scope="session")
 def image(probe: str) -> str:
-    """What these tests ask for only the tests' own service answers."""
+    """Only the tests' own service has the paths that these tests request."""
     return probe

@@ -62,7 +62,7 @@ class Result:
 
     connected: int
     refused: int
-    unanswered: int
+    timed_out: int
     lost: int
     truncated: int
     by_worker: dict[str, int]
@@ -71,29 +71,27 @@ class Result:
     ends: list[float]
 
     def percentile(self, hundredths: int) -> float:
-        """So many hundredths of the answers took no longer, in seconds."""
+        """The percentile of the seconds until the response."""
         return statistics.quantiles(self.seconds, n=100)[hundredths - 1]
 
     def longest_gap(self) -> float:
-        """The longest time without any answer, in seconds."""
+        """The longest time without any response, in seconds."""
         ends = sorted(self.ends)
         return max(later - earlier for earlier, later in itertools.pairwise(ends))
 
     def all_served(self) -> bool:
-        """Whether every connection and every request had its whole answer, a 200."""
-        return set(self.statuses) == {"200"} and not (
-            self.lost or self.truncated or self.unanswered
-        )
+        """Whether every connection and every request got its complete response, a 200."""
+        return set(self.statuses) == {"200"} and not (self.lost or self.truncated or self.timed_out)
 
     def __repr__(self) -> str:
         """In one line, for the message of a failed test."""
         return (
-            f"{self.connected} connections, {self.refused} refused, {self.unanswered} unanswered,"
+            f"{self.connected} connections, {self.refused} refused, {self.timed_out} timed out,"
             f" {self.lost} lost, {self.truncated} truncated, {self.statuses}"
         )
 
 
-def tell(figure: str) -> None:
+def report(figure: str) -> None:
     """Print a figure, which `make chaos` shows."""
     sys.stdout.write(f"{figure}\n")
 
@@ -105,7 +103,7 @@ class Load:
     process: subprocess.Popen[str]
 
     def result(self, *, finish: bool = False) -> Result:
-        """What they have counted once they are done; `finish` asks them to come to an end."""
+        """What they have counted once they are done; `finish` asks them to end."""
         if finish:
             self.process.send_signal(signal.SIGTERM)
         printed, _ = self.process.communicate(timeout=60)

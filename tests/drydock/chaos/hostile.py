@@ -1,4 +1,4 @@
-"""Clients that mean harm, or might as well: many connections, and next to nothing on each."""
+"""Hostile clients: many connections, and next to nothing on each."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Hostile:
     def connect(self) -> socket.socket:
         with contextlib.ExitStack() as stack:
             connection = stack.enter_context(socket.socket())
-            # As little as possible of an answer that nobody reads; connect() tells it.
+            # A receive window as small as possible; set before connect(), which announces it.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.settimeout(10)
             connection.connect(("127.0.0.1", self.port))
@@ -48,7 +48,7 @@ class Hostile:
         return connection
 
     def run(self) -> None:
-        """Drip, and come again when thrown out."""
+        """Send a byte a second, and connect again when the server closes."""
         while not self.over.wait(1):
             for number, connection in enumerate(self.sockets):
                 try:
@@ -79,19 +79,19 @@ def attack(port: int, count: int, opening: bytes, drip: bytes = b"") -> Iterator
 
 
 def ask(connection: socket.socket) -> bytes:
-    """One request on a connection that is kept, and its whole answer."""
+    """Send one request on a kept connection and return its whole response."""
     connection.sendall(b"GET /hello/idle HTTP/1.1\r\nHost: x\r\n\r\n")
-    answer = b""
-    while not answer.endswith(b"}\n"):
+    response = b""
+    while not response.endswith(b"}\n"):
         received = connection.recv(65536)
-        assert received, f"closed after {answer!r}"
-        answer += received
-    return answer
+        assert received, f"closed after {response!r}"
+        response += received
+    return response
 
 
 @contextlib.contextmanager
 def idle(port: int, count: int) -> Iterator[list[socket.socket]]:
-    """So many connections that have had an answer and keep silent since."""
+    """So many connections that have had a response and are idle since."""
     allow_files(count + 1000)
     with contextlib.ExitStack() as stack:
         sockets = []

@@ -1,7 +1,7 @@
-"""Clients that ask and count: `python load.py --port 5000 --clients 64` prints what became of all.
+"""Clients that send requests and count what becomes of them: `load.py --port 5000 --clients 64`.
 
 Standard library only, and a process of its own, so that tests and load do not slow each other.
-A connection counts from when connect() succeeded: from then on the kernel has promised an answer.
+A connection counts from when connect() succeeded: from then on the kernel has promised a response.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ class Tally:
     """What became of all connections and requests."""
 
     connected: int = 0
-    refused: int = 0  # connections; nobody was promised anything
-    unanswered: int = 0  # connections that nothing came of, after PATIENCE seconds
-    lost: int = 0  # requests whose connection was closed or reset before any answer
-    truncated: int = 0  # answers that were not whole
-    # Of those, by the last worker that has answered on the connection, if /chaos/worker was asked.
+    refused: int = 0  # connections: the kernel has promised nothing
+    timed_out: int = 0  # requests without a complete response after --patience seconds
+    lost: int = 0  # requests whose connection was closed or reset before any response
+    truncated: int = 0  # responses that were not complete
+    # Of these two, by the last worker that responded on the connection, if /chaos/worker was asked.
     by_worker: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     statuses: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     seconds: list[float] = dataclasses.field(default_factory=list)
-    ends: list[float] = dataclasses.field(default_factory=list)  # when each answer was there
+    ends: list[float] = dataclasses.field(default_factory=list)  # when each response was there
 
 
 class Clients:
-    """So many clients, each of which asks again as soon as it is answered."""
+    """So many clients, each of which sends its next request once it has a response."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
@@ -58,7 +58,7 @@ class Clients:
         await asyncio.gather(*(self.client(number) for number in range(self.options.clients)))
 
     def finish(self) -> None:
-        """Ask no more; what has been asked is still waited for."""
+        """Send no more requests; responses to those sent are still awaited."""
         self.over = True
 
     async def client(self, number: int) -> None:
@@ -82,7 +82,7 @@ class Clients:
                     self.exchange(*connection, request), self.options.patience
                 )
             except TimeoutError:
-                self.tally.unanswered += 1
+                self.tally.timed_out += 1
                 keep = False
             else:
                 if body is None:
@@ -112,7 +112,7 @@ class Clients:
     async def exchange(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes
     ) -> tuple[bool, bytes | None]:
-        """Ask once; whether the connection can be used again, and the whole answer's body."""
+        """Send a request; return whether the connection can be used again, and the body."""
         head = b""
         try:
             writer.write(request)
@@ -138,8 +138,8 @@ def main() -> None:
     parser.add_argument("--keep-alive", action="store_true")
     parser.add_argument("--until-refused", action="store_true", help="until nobody listens")
     parser.add_argument("--seconds", type=float, default=0, help="by default until SIGTERM")
-    parser.add_argument("--pause", type=float, default=0, help="seconds after each answer")
-    parser.add_argument("--patience", type=float, default=15, help="seconds for an answer")
+    parser.add_argument("--pause", type=float, default=0, help="seconds after each response")
+    parser.add_argument("--patience", type=float, default=15, help="seconds for a response")
     options = parser.parse_args()
     options.path = options.path or ["/hello/load"]
     clients = Clients(options)

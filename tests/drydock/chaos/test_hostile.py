@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chaos import hostile
-from chaos.harness import FULL, Result, load, server, tell
+from chaos.harness import FULL, Result, load, report, server
 from chaos.hostile import attack, idle, seconds_until_closed
 
 if TYPE_CHECKING:
@@ -53,13 +53,13 @@ def test_others_do_not_notice(service: Container, kind: str) -> None:
         quiet = served(service, 1.5)
         with attack(service.port, count, opening, drip):
             time.sleep(0.5)
-            # Longer than the deadline of a head: attackers are thrown out and come again.
+            # Longer than the deadline of a head: attackers are dropped and connect again.
             attacked = served(service, 4)
         assert attacked.all_served(), f"{attacked}\n{service.logs()}"
         if attacked.percentile(99) < max(3 * quiet.percentile(99), FLOOR):
             break
     p99 = quiet.percentile(99) * 1000, attacked.percentile(99) * 1000
-    tell(f"{kind}: p99 quiet {p99[0]:.1f} ms, under attack {p99[1]:.1f} ms; {attacked}")
+    report(f"{kind}: p99 quiet {p99[0]:.1f} ms, under attack {p99[1]:.1f} ms; {attacked}")
     bound = max(3 * quiet.percentile(99), FLOOR)
     assert attacked.percentile(99) < bound, (quiet.percentile(99), attacked.percentile(99))
 
@@ -79,7 +79,7 @@ def test_bodies_too_large_to_keep_leave_a_thread_to_others(
             time.sleep(0.5)
             attacked = served(container, 4)
         p99 = quiet.percentile(99) * 1000, attacked.percentile(99) * 1000
-        tell(f"{options}: p99 quiet {p99[0]:.1f} ms, under attack {p99[1]:.1f} ms; {attacked}")
+        report(f"{options}: p99 quiet {p99[0]:.1f} ms, under attack {p99[1]:.1f} ms; {attacked}")
         assert attacked.all_served(), attacked
         assert attacked.percentile(99) < max(3 * quiet.percentile(99), FLOOR)
         assert "SIGKILL" not in container.logs()  # for its memory
@@ -95,8 +95,8 @@ def test_stock_settings_stall(image: str, kind: str) -> None:
             time.sleep(1)
             attacked = served(container, 3)
     per_second = len(quiet.seconds) / 1, len(attacked.seconds) / 3
-    tell(f"stock, {kind}: {per_second[0]:.0f}/s quiet, {per_second[1]:.0f}/s under attack")
-    assert attacked.unanswered or per_second[1] < per_second[0] / 10, (per_second, attacked)
+    report(f"stock, {kind}: {per_second[0]:.0f}/s quiet, {per_second[1]:.0f}/s under attack")
+    assert attacked.timed_out or per_second[1] < per_second[0] / 10, (per_second, attacked)
 
 
 def ask(port: int, request: bytes, *, timeout: float = 15) -> bytes:
@@ -106,15 +106,15 @@ def ask(port: int, request: bytes, *, timeout: float = 15) -> bytes:
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-def test_an_unread_body_does_not_cost_the_answer(service: Container) -> None:
+def test_a_client_whose_body_is_not_read_gets_its_response(service: Container) -> None:
     """A reset would: it takes with it what the client has not read yet."""
     body = b"x" * 20_000_000
     request = b"POST /notes HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
     for _ in range(5):
         # Sent as a whole before anything is read, as most clients do.
-        answer = ask(service.port, request + body)
-        assert b"\r\n\r\n{" in answer
-        assert answer.endswith(b"}\n"), answer
+        response = ask(service.port, request + body)
+        assert b"\r\n\r\n{" in response
+        assert response.endswith(b"}\n"), response
 
 
 @pytest.fixture(scope="module")
@@ -145,17 +145,17 @@ def test_what_never_becomes_a_request_has_a_deadline(
     impatient: Container, request_bytes: bytes, status: bytes | None
 ) -> None:
     began = time.monotonic()
-    answer = ask(impatient.port, request_bytes)
+    response = ask(impatient.port, request_bytes)
     assert time.monotonic() - began < 4
     if status is None:
-        assert answer == b""
+        assert response == b""
     else:
-        assert answer.startswith(b"HTTP/1.1 " + status)
-        assert b"application/problem+json" in answer
+        assert response.startswith(b"HTTP/1.1 " + status)
+        assert b"application/problem+json" in response
 
 
 @pytest.mark.parametrize("kind", [b"large", b"pieces"])
-def test_who_does_not_read_is_cut_off(impatient: Container, kind: bytes) -> None:
+def test_a_client_that_does_not_read_is_dropped(impatient: Container, kind: bytes) -> None:
     with socket.create_connection(("127.0.0.1", impatient.port), 10) as connection:
         connection.sendall(b"GET /chaos/%s?30000000 HTTP/1.1\r\nHost: x\r\n\r\n" % kind)
         time.sleep(3)
@@ -174,13 +174,13 @@ def test_a_slow_reader_gets_all_in_the_end(service: Container) -> None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
             connection.sendall(request % (kind, size))
             time.sleep(1)
-            answer = b""
+            response = b""
             while chunk := connection.recv(16384):
-                answer += chunk
-        assert len(answer.partition(b"\r\n\r\n")[2]) == size
+                response += chunk
+        assert len(response.partition(b"\r\n\r\n")[2]) == size
 
 
-def test_pipelined_requests_are_answered_in_their_order(service: Container) -> None:
+def test_pipelined_requests_get_their_responses_in_order(service: Container) -> None:
     requests = b"".join(
         b"GET /hello/%d HTTP/1.1\r\nHost: x\r\n\r\n" % n
         + POST
@@ -190,14 +190,14 @@ def test_pipelined_requests_are_answered_in_their_order(service: Container) -> N
         for n in range(50)
     )
     last = b"GET /hello/last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    answer = ask(service.port, requests + last)
+    response = ask(service.port, requests + last)
     at = 0
     for number in range(50):
         digest = hashlib.sha256(b"%02d" % number).hexdigest().encode()
         for expected in (b"Hello, %d!" % number, digest, digest):
-            at = answer.index(expected, at) + len(expected)
-    assert answer.count(b"HTTP/1.1 200 OK") == 151
-    assert b"Hello, last!" in answer[at:]
+            at = response.index(expected, at) + len(expected)
+    assert response.count(b"HTTP/1.1 200 OK") == 151
+    assert b"Hello, last!" in response[at:]
 
 
 def test_a_request_in_single_bytes_is_one(service: Container) -> None:
@@ -207,27 +207,27 @@ def test_a_request_in_single_bytes_is_one(service: Container) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in request:
             connection.sendall(bytes((byte,)))
-        answer = b"".join(iter(lambda: connection.recv(65536), b""))
-    assert hashlib.sha256(b"abc").hexdigest().encode() in answer
+        response = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert hashlib.sha256(b"abc").hexdigest().encode() in response
 
 
-def test_a_client_that_asks_first_is_told_to_go_on(service: Container) -> None:
+def test_a_client_that_expects_a_100_gets_one(service: Container) -> None:
     with socket.create_connection(("127.0.0.1", service.port), 10) as connection:
         expect = b"Connection: close\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
         connection.sendall(POST + expect)
         assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(b"abc")
-        answer = b"".join(iter(lambda: connection.recv(65536), b""))
-    assert answer.startswith(b"HTTP/1.1 200 OK")
-    assert hashlib.sha256(b"abc").hexdigest().encode() in answer
+        response = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert response.startswith(b"HTTP/1.1 200 OK")
+    assert hashlib.sha256(b"abc").hexdigest().encode() in response
 
 
-def test_a_client_that_has_closed_its_side_gets_its_answer(service: Container) -> None:
+def test_a_client_that_has_closed_its_side_gets_its_response(service: Container) -> None:
     with socket.create_connection(("127.0.0.1", service.port), 10) as connection:
         connection.sendall(b"GET /hello/half HTTP/1.1\r\nHost: x\r\n\r\n")
         connection.shutdown(socket.SHUT_WR)
-        answer = b"".join(iter(lambda: connection.recv(65536), b""))
-    assert b"Hello, half!" in answer
+        response = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert b"Hello, half!" in response
 
 
 def test_ten_thousand_idle_connections_are_no_burden(image: str) -> None:
@@ -237,15 +237,15 @@ def test_ten_thousand_idle_connections_are_no_burden(image: str) -> None:
         with idle(container.port, 10_000) as connections:
             during = served(container, 2)
             p99 = before.percentile(99) * 1000, during.percentile(99) * 1000
-            tell(f"10,000 idle: p99 before {p99[0]:.1f} ms, with them {p99[1]:.1f} ms")
+            report(f"10,000 idle: p99 before {p99[0]:.1f} ms, with them {p99[1]:.1f} ms")
             assert during.all_served(), during
             assert during.percentile(99) < max(3 * before.percentile(99), FLOOR)
-            # None of them was thrown out: each gets another answer.
+            # None of them was closed: each gets another response.
             for connection in connections[::100]:
                 assert hostile.ask(connection).startswith(b"HTTP/1.1 200")
 
 
-def test_for_one_too_many_the_longest_silent_goes(image: str) -> None:
+def test_for_one_too_many_the_longest_idle_is_closed(image: str) -> None:
     few = ("--env", "WEB_CONNECTIONS=50", "--env", "WEB_CONCURRENCY=1")
     with (
         server(image, *few) as container,

@@ -1,10 +1,10 @@
-"""More requests than can be served: some are refused in time, none is answered wrongly."""
+"""More requests than can be served: some are rejected in time, none gets a wrong response."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chaos.harness import Result, load, memory, server, tell
+from chaos.harness import Result, load, memory, report, server
 from containers import eventually
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def served(container: Container, clients: int, *options: object) -> Result:
         return running.result()
 
 
-def test_four_times_too_many(image: str) -> None:
+def test_four_times_too_many_clients(image: str) -> None:
     """With a queue of a second, so many clients that it would be one of four."""
     # The clients have what is left of two cores: without, they would wait for the processor, up to
     # a second at a time, and that would be measured.
@@ -30,11 +30,11 @@ def test_four_times_too_many(image: str) -> None:
         rate = len(peak.seconds) / SECONDS
         before = max(memory(container))
         over = served(container, int(rate * 4))
-        tell(
+        report(
             f"{rate:.0f}/s at the peak; four times too many: {over},"
             f" {max(memory(container)):.0f} MB, longest {max(over.seconds):.1f} s"
         )
-        assert over.lost == over.truncated == over.unanswered == 0, over
+        assert over.lost == over.truncated == over.timed_out == 0, over
         assert set(over.statuses) == {"200", "503"}, over
         # Of what is served, no less than before.
         assert over.statuses["200"] / SECONDS > 0.8 * rate, (rate, over)
@@ -44,7 +44,7 @@ def test_four_times_too_many(image: str) -> None:
         assert "connections dropped: overload" in container.logs()
 
 
-def test_it_says_to_ask_later_and_that_it_is_alive(image: str) -> None:
+def test_it_says_to_retry_later_and_that_it_is_alive(image: str) -> None:
     one = ("--env", "WEB_QUEUE_TIMEOUT=1", "--env", "WEB_CONCURRENCY=1", "--env", "WEB_THREADS=1")
     with (
         server(image, *one) as container,
@@ -52,11 +52,11 @@ def test_it_says_to_ask_later_and_that_it_is_alive(image: str) -> None:
     ):
         eventually(lambda: container.get("/hello/x").status == 503, 5, "its thread is busy")
         for _ in range(3):
-            refused = container.get("/hello/x")
-            assert refused.status == 503
-            assert refused.headers["Retry-After"] == "5"
-            assert refused.headers["Content-Type"] == "application/problem+json"
-            assert refused.json()["status"] == 503
+            rejected = container.get("/hello/x")
+            assert rejected.status == 503
+            assert rejected.headers["Retry-After"] == "5"
+            assert rejected.headers["Content-Type"] == "application/problem+json"
+            assert rejected.json()["status"] == 503
             alive = container.get("/livez", timeout=0.5)
             assert alive.status == 200
             assert alive.json() == {"status": "ok"}

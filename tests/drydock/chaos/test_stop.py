@@ -1,4 +1,4 @@
-"""A stop loses nothing: who has a connection gets a whole answer."""
+"""A stop loses nothing: every client that has a connection gets a complete response."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from chaos.harness import exit_status, load, rounds, server, tell
+from chaos.harness import exit_status, load, report, rounds, server
 from containers import Container, docker, eventually
 
 KINDS = {
@@ -38,7 +38,7 @@ def test_no_request_is_lost_by_a_stop(image: str, kind: str) -> None:
             time.sleep(1)
             took = stop(container)
             result = clients.result()
-            tell(f"{kind}, {signal_name}: {took:.1f} s, {result}")
+            report(f"{kind}, {signal_name}: {took:.1f} s, {result}")
             assert result.all_served(), f"{result}\n{container.logs()}"
             assert result.refused
             assert len(result.seconds) > 10
@@ -56,11 +56,11 @@ def test_stock_settings_do_lose_some(image: str) -> None:
         time.sleep(1)
         stop(container)
         result = clients.result()
-        tell(f"stock: {result}")
+        report(f"stock: {result}")
         assert result.lost > 0
 
 
-def test_silent_connections_do_not_delay_it(image: str) -> None:
+def test_idle_connections_do_not_delay_it(image: str) -> None:
     with server(image) as container:
         silent = [socket.create_connection(("127.0.0.1", container.port)) for _ in range(2)]
         container.get("/livez")
@@ -87,15 +87,15 @@ def test_a_second_signal_ends_it_at_once(image: str, signal_name: str) -> None:
         assert exit_status(container) in (128 + 15, 128 + 2)
 
 
-def test_it_drains_first_if_told_to(image: str) -> None:
+def test_it_drains_first_if_set_to(image: str) -> None:
     with server(image, "--env", "DRAIN_SECONDS=2", "--env", "WEB_CONCURRENCY=1") as container:
         kept = socket.create_connection(("127.0.0.1", container.port), 10)
         began = time.monotonic()
         docker("kill", "--signal", "SIGTERM", container.name)
         eventually(lambda: container.get("/readyz").status == 503, 1, "not ready")
-        answer = container.get("/hello/x")
-        assert answer.status == 200
-        assert answer.headers["Connection"] == "close"
+        response = container.get("/hello/x")
+        assert response.status == 200
+        assert response.headers["Connection"] == "close"
         assert container.get("/livez").status == 200
         kept.sendall(b"GET /hello/kept HTTP/1.1\r\nHost: x\r\n\r\n")
         received = b"".join(iter(lambda: kept.recv(65536), b""))
@@ -107,7 +107,7 @@ def test_it_drains_first_if_told_to(image: str) -> None:
         assert exit_status(container) == 0
 
 
-def test_a_request_that_takes_longer_is_cut_off_and_that_is_told(image: str) -> None:
+def test_a_request_that_takes_longer_is_cut_off_and_that_is_logged(image: str) -> None:
     with (
         server(image, "--env", "GRACEFUL_TIMEOUT=2") as container,
         load(container, "--clients", 2, "--path", "/chaos/slow?9", "--until-refused") as clients,
@@ -121,7 +121,7 @@ def test_a_request_that_takes_longer_is_cut_off_and_that_is_told(image: str) -> 
 
 
 def test_a_stop_during_a_reload_is_not_put_off(image: str) -> None:
-    """gunicorn's own reload waits for the old workers, deaf to all signals."""
+    """gunicorn's own reload waits for the old workers, and handles no signal meanwhile."""
     with (
         server(image) as container,
         load(container, "--clients", 2, "--path", "/chaos/slow?4", "--until-refused") as clients,
@@ -136,9 +136,9 @@ def test_a_stop_during_a_reload_is_not_put_off(image: str) -> None:
 
 
 @pytest.mark.parametrize("delay", [0, 0.1, 0.2, 0.4])
-def test_a_stop_while_it_starts_is_heard(image: str, delay: float) -> None:
+def test_a_stop_while_it_starts_is_handled(image: str, delay: float) -> None:
     """The kernel keeps from process 1 all signals that it has no handler for."""
-    # Nothing hears a stop that comes before Python has begun: only that one may be in vain.
+    # A stop before Python has begun has no handler: only that one may have no effect.
     for _ in range(1 if delay else 3):
         with server(image, wait=False) as container:
             time.sleep(delay)

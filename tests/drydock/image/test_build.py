@@ -140,7 +140,7 @@ def test_what_the_allow_list_does_not_name_never_reaches_the_build(
             "Dockerfile",
             r"libpython\$PYTHON-minimal",
             "libpython9.9-minimal",
-            "error: Debian's archive has no package of a name that the Dockerfile has",
+            "error: Debian's archive has no package of a name that the Dockerfile or",
         ),
     ],
 )

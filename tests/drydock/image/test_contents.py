@@ -7,9 +7,11 @@ import csv
 import hashlib
 import re
 import stat
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from bounds import of_the_fork
+from checkouts import CHECKOUT
 from containers import docker
 
 if TYPE_CHECKING:
@@ -38,11 +40,14 @@ NETWORK_TOOLS = {"curl", "wget", "nc", "ncat", "socat", "ssh", "telnet", "openss
 
 
 def names(root: Root) -> set[str]:
-    """The name of every program, with and without its version."""
+    """The name of every program, with and without its version, that the fork does not list."""
+    allowed = of_the_fork()["programs"]
     programs = {
         path.rpartition("/")[2]
         for path, member in root.members.items()
-        if not member.isdir() and (PROGRAMS.search(path) or member.mode & 0o111)
+        if not member.isdir()
+        and (PROGRAMS.search(path) or member.mode & 0o111)
+        and path not in allowed
     }
     return programs | {re.sub(r"[-.\d]+$", "", name) for name in programs}
 
@@ -57,7 +62,8 @@ def test_has_no_package_manager(root: Root) -> None:
 
 def test_has_no_compiler(root: Root) -> None:
     assert not names(root) & COMPILERS
-    assert not [path for path in root.members if path.endswith((".h", ".a", ".o"))]
+    headers = [path for path in root.members if path.endswith((".h", ".a", ".o"))]
+    assert not headers, "those of a wheel go into requirements/unused.list"
 
 
 def test_has_no_python_installer(root: Root) -> None:
@@ -72,8 +78,10 @@ def test_has_no_other_interpreter_and_no_network_tool(root: Root) -> None:
 
 def test_nothing_but_python_and_its_scripts_can_be_run(root: Root) -> None:
     """Whatever the name: no other ELF program, and no script for an interpreter other than it."""
+    allowed = of_the_fork()["programs"]
+    assert all(allowed.values()), "each program has its reason"
     for path, member in root.files():
-        if not member.mode & 0o111:
+        if not member.mode & 0o111 or path in allowed:
             continue
         start = root.read(path)[:64]
         if start.startswith(b"#!"):
@@ -142,14 +150,19 @@ def test_the_dependencies_of_every_package_are_listed_or_known_not_to_be_needed(
     scripts_only = {"debconf", "openssl", "awk"}  # used when a package is installed
     terminal_only = {"libncursesw6", "libreadline8t64", "libtinfo6"}  # curses, readline
     unused = {"libdb5.3t64", "openssl-provider-legacy"}  # dbm.ndbm; ciphers of the last century
-    provided = set(packages(root)) | scripts_only | terminal_only | unused
+    chosen = of_the_fork()["not-needed"]
+    assert all(chosen.values()), "each package has its reason"
+    provided = set(packages(root)) | scripts_only | terminal_only | unused | set(chosen)
     for package in packages(root):
         provided |= set(re.findall(r"[\w.+-]+", stanza(root, package).get("Provides", "")))
     for package in packages(root):
         fields = stanza(root, package)
         for need in (fields.get("Depends", "") + "," + fields.get("Pre-Depends", "")).split(","):
             choices = {re.split(r"[\s(:]", choice.strip())[0] for choice in need.split("|")}
-            assert choices & (provided | {""}), f"{package} needs {need}"
+            assert choices & (provided | {""}), (
+                f"{package} needs {need.strip()}: add it to requirements/debian.list, or say in"
+                " pyproject.toml, [tool.drydock.not-needed], why not"
+            )
 
 
 def test_every_file_is_accounted_for_and_as_its_package_made_it(root: Root) -> None:
@@ -206,6 +219,7 @@ def test_bytecode_never_asks_for_the_time_of_its_source(root: Root) -> None:
 
 
 def test_has_no_tests_no_caches_and_no_sources_of_the_build(root: Root) -> None:
+    """What a wheel brings along of these can be left out: requirements/unused.list."""
     unwanted = re.compile(
         r"/(\.git|\.cache|\.venv|\.env|node_modules|pytest|_pytest|coverage|Dockerfile|"
         r"pyproject\.toml|requirements.*\.txt|conftest\.py|test_[^/]*\.py|[^/]*\.whl|[^/]*\.deb|"
@@ -218,9 +232,18 @@ def test_what_no_service_reads_is_left_out(root: Root) -> None:
     """The Dockerfile misses no path that is gone: one that has moved shows here."""
     unread = re.compile(
         r"/usr/(games|include|src|share/(man|info|lintian|misc|bug))/|/gconv/|/usr/lib/python3[^/]*/test/"
-        r"|/site-packages/(alembic|sqlalchemy)/testing/|/bin/activate|/usr/share/doc/(?!.*/copyright$)"
+        r"|/bin/activate|/usr/share/doc/(?!.*/copyright$)"
     )
     assert not [path for path, _ in root.files() if unread.search(path)]
+
+
+def test_what_the_list_of_the_unused_names_is_left_out(root: Root) -> None:
+    lines = (CHECKOUT / "requirements/unused.list").read_text().splitlines()
+    patterns = [word for line in lines if (word := line.partition("#")[0].strip())]
+    (site,) = (p for p in root.members if p.endswith("/site-packages") and "/opt/venv/" in p)
+    for path in root.members:
+        name = PurePosixPath(path.removeprefix(site + "/"))
+        assert not [p for p in patterns for part in (name, *name.parents) if part.match(p)], path
 
 
 def test_files_carry_no_path_of_the_build(root: Root) -> None:

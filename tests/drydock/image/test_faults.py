@@ -1,4 +1,4 @@
-"""What happens when something that the service needs fails: docs/hardening.md tells it."""
+"""What happens when something that the service needs fails: docs/hardening.md lists it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ BOOTED = "Booting worker"
 
 @pytest.fixture(scope="module")
 def image(probe: str) -> str:
-    """What these tests ask for only the tests' own service answers."""
+    """Only the tests' own service has the paths that these tests request."""
     return probe
 
 
@@ -54,7 +54,7 @@ def titles(container: Container) -> list[str]:
 
 
 def status(container: Container, path: str) -> int:
-    """That of an answer; 0 if there is none."""
+    """The status of the response; 0 if there is none."""
     try:
         return container.get(path, timeout=5).status
     except urllib3.exceptions.HTTPError:
@@ -84,7 +84,7 @@ if sys.argv[1:]:
 
 
 @pytest.mark.parametrize("when", ["at the start", "later"])
-def test_a_full_tmp_is_not_missed(run: Run, when: str) -> None:
+def test_a_full_tmp_does_no_harm(run: Run, when: str) -> None:
     tiny = ("--tmpfs", "/tmp:size=4k,mode=1777", *TOKEN)
     if when == "at the start":
         container = run(*tiny, command=("python3", "-c", FILL, "gunicorn")).wait_until_healthy()
@@ -95,14 +95,14 @@ def test_a_full_tmp_is_not_missed(run: Run, when: str) -> None:
     assert add(container, "kept").status == 201
     assert titles(container) == ["kept"]
     large = json.dumps({"title": "x" * (2**20 - 100)}).encode()
-    refused = container.get("/notes", method="POST", headers=HEADERS, body=large)
-    assert refused.status == 422
+    rejected = container.get("/notes", method="POST", headers=HEADERS, body=large)
+    assert rejected.status == 422
     assert container.get("/readyz").status == 200
     stops_cleanly(container)
 
 
 def test_too_small_a_dev_shm_ends_the_start_with_one_line(image: str) -> None:
-    """Later it would be a bus error, which kills a worker without a word."""
+    """Later it would be a bus error, which kills a worker without a log line."""
     done = ended(image, "--shm-size", "64k", "-e", "WEB_CONCURRENCY=4")
     assert done.returncode == 1
     assert done.stdout == ""
@@ -136,11 +136,11 @@ def test_it_recovers_when_there_were_no_file_descriptors_left(run: Run) -> None:
         for _ in range(300):
             open_ones.enter_context(socket.create_connection(("127.0.0.1", port), 10))
         # One after the other takes the place of what has been silent for longest.
-        # (The first of these answers comes on a connection from before.)
+        # (The first of these responses comes on a connection from before.)
         assert [container.get("/livez", timeout=30).status for _ in range(2)] == [200] * 2
         assert inspect(container.name)["State"]["Running"]
 
-    eventually(lambda: status(container, "/livez") == 200, 10, "it answers again")
+    eventually(lambda: status(container, "/livez") == 200, 10, "it responds again")
     assert [container.get("/readyz").status for _ in range(20)] == [200] * 20
     assert add(container, "after").status == 201
     assert titles(container) == ["after", "before"]
@@ -171,7 +171,7 @@ def clock(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_jump_of_the_clock_is_not_noticed(run: Run, clock: Path) -> None:
+def test_a_jump_of_the_clock_does_no_harm(run: Run, clock: Path) -> None:
     container = run(
         *("-v", f"{clock}:/faketime:ro", "-e", "LD_PRELOAD=/faketime/faketime.so"),
         *("-e", "FAKETIME_TIMESTAMP_FILE=/faketime/offset", "-e", "FAKETIME_NO_CACHE=1"),
@@ -202,9 +202,9 @@ def test_a_jump_of_the_clock_is_not_noticed(run: Run, clock: Path) -> None:
                 assert add(container, f"after {days} days").status == 201
         finally:
             stop = True
-    answers = [status for each in clients for status in each.result()]
-    assert len(answers) > 100
-    assert set(answers) == {200}
+    responses = [status for each in clients for status in each.result()]
+    assert len(responses) > 100
+    assert set(responses) == {200}
     assert container.logs().count(BOOTED) == 2
     assert container.health() == "healthy"
     assert len(titles(container)) == 4
@@ -236,11 +236,11 @@ def test_without_names_it_lives_and_recovers(
         docker("network", "disconnect", net, container.name)
         for _ in range(2):
             began = time.monotonic()
-            answer = container.get("/notes", timeout=60)
+            response = container.get("/notes", timeout=60)
             # A name that nobody knows takes as long as the resolver tries: twice 5 seconds.
             assert time.monotonic() - began < 20
-            assert answer.status == 503
-            assert answer.headers["Retry-After"]
+            assert response.status == 503
+            assert response.headers["Retry-After"]
             assert container.get("/readyz").status == 503
             assert container.get("/livez").status == 200
             assert container.get("/hello/x").status == 200
@@ -263,7 +263,7 @@ CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid != pg_ba
 
 
 @pytest.mark.parametrize("how", ["the connection is closed", "the server is killed"])
-def test_a_request_whose_database_connection_is_cut_is_told_so_and_writes_nothing(
+def test_a_request_whose_database_connection_is_cut_gets_a_503_and_writes_nothing(
     image: str, net: str, database: tuple[str, str], run: Run, how: str
 ) -> None:
     server, address = database
@@ -287,11 +287,11 @@ def test_a_request_whose_database_connection_is_cut_is_told_so_and_writes_nothin
             output(sql(server, CUT))
         else:
             docker("kill", server)
-        answer = request.result()
+        response = request.result()
     # At once, and not after the 5 seconds that a statement may take.
     assert ended[0] - began < 3
-    assert answer.status == 503
-    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert response.status == 503
+    assert response.headers["Content-Type"] == "application/problem+json"
     assert container.get("/livez").status == 200
     if how == "the server is killed":
         docker("start", server)

@@ -37,7 +37,7 @@ def image(probe: str) -> str:
     return probe
 
 
-def told(container: Container) -> re.Match[str]:
+def logged(container: Container) -> re.Match[str]:
     """The line of the start log that says how many workers were chosen, and why."""
 
     def lines() -> list[re.Match[str]]:
@@ -59,7 +59,7 @@ def test_there_are_as_many_workers_as_the_cpu_quota_has_use_for(
 ) -> None:
     container = run("--cpus", cpus, "--memory", "1g").wait_until_healthy()
     workers = min(workers, int(container.python(CORES)))
-    line = told(container)
+    line = logged(container)
     assert int(line[1]) == booted(container) == workers
     assert f"{cpus} CPUs of quota" in line[0]
     assert "1024 MiB of memory" in line[0]
@@ -67,26 +67,26 @@ def test_there_are_as_many_workers_as_the_cpu_quota_has_use_for(
 
 def test_the_limits_are_found_in_the_host_s_namespace_as_well(run: Run) -> None:
     container = run("--cgroupns", "host", "--cpus", "0.5", "--memory", "200m")
-    assert "0.5 CPUs of quota" in told(container)[0]
-    assert "200 MiB of memory" in told(container)[0]
+    assert "0.5 CPUs of quota" in logged(container)[0]
+    assert "200 MiB of memory" in logged(container)[0]
 
 
-def test_web_concurrency_is_above_all_limits(run: Run) -> None:
+def test_web_concurrency_overrides_all_limits(run: Run) -> None:
     container = run("--cpus", "0.5", "-e", "WEB_CONCURRENCY=3").wait_until_healthy()
-    assert told(container)[0].startswith("3 workers of 4 threads by WEB_CONCURRENCY: 0.5 CPUs")
+    assert logged(container)[0].startswith("3 workers of 4 threads by WEB_CONCURRENCY: 0.5 CPUs")
     assert booted(container) == 3
 
 
 def test_too_little_memory_is_a_warning_and_no_end(run: Run) -> None:
     container = run("--memory", "88m").wait_until_healthy()
-    assert told(container)[1] == "1"
+    assert logged(container)[1] == "1"
     lines = [json.loads(line) for line in container.logs().splitlines()]
     (warning,) = [line["message"] for line in lines if line["level"] == "warning"]
     assert warning.startswith("88 MiB of memory are too few")
 
 
 def load(container: Container, seconds: float) -> list[int]:
-    """Reads, writes and bodies as large as they may be, from 16 clients; the answers' statuses."""
+    """Send reads, writes and the largest bodies from 16 clients; return the statuses."""
     headers = {"Authorization": "Bearer t", "Content-Type": "application/json"}
     large = json.dumps({"title": "x" * (2**20 - 100)}).encode()
     until = time.monotonic() + seconds
@@ -97,10 +97,10 @@ def load(container: Container, seconds: float) -> list[int]:
             kind = (number + len(statuses)) % 8
             if kind < 2:
                 body = large if kind else json.dumps({"title": str(uuid.uuid4())}).encode()
-                answer = pool.request("POST", "/notes", headers=headers, body=body)
+                response = pool.request("POST", "/notes", headers=headers, body=body)
             else:
-                answer = pool.request("GET", "/notes?page_size=100" if kind < 4 else "/hello/x")
-            statuses.append(answer.status)
+                response = pool.request("GET", "/notes?page_size=100" if kind < 4 else "/hello/x")
+            statuses.append(response.status)
         return statuses
 
     with (
@@ -115,7 +115,7 @@ def load(container: Container, seconds: float) -> list[int]:
 @pytest.mark.parametrize(("memory", "most"), [(96, 1), (256, 3), (1024, 19)])
 def test_what_was_chosen_fits_into_the_memory_under_load(run: Run, memory: int, most: int) -> None:
     container = run("--memory", f"{memory}m", "-e", "API_TOKEN=t").wait_until_healthy()
-    line = told(container)
+    line = logged(container)
     # The pids limit of 64 allows no more than eight, and one while another is replaced.
     assert int(line[1]) == booted(container) == min(most, 8, int(container.python(CORES)))
     assert f"{memory} MiB of memory" in line[0]

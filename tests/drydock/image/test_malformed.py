@@ -1,4 +1,4 @@
-"""What is broken or ambiguous is refused, once, and nothing that it carries is served.
+"""What is broken or ambiguous is rejected, once, and nothing that it carries is served.
 
 Each case of the corpus goes straight to one container, on the host's network: the proxy behind a
 published port would hide resets and half-closed connections.
@@ -24,7 +24,7 @@ TALKATIVE = ("app.database", "app.server.limits", "app.server.strict", "gunicorn
 
 
 @dataclasses.dataclass
-class Answer:
+class Response:
     status: int
     request_id: str
     body: bytes
@@ -32,14 +32,14 @@ class Answer:
 
 @dataclasses.dataclass
 class Outcome:
-    """What came of the whole corpus: the answers to each case, and what the service says."""
+    """What came of the whole corpus: the responses to each case, and what the service says."""
 
     received: dict[Case, bytes]
     served: set[Case]  # after which the service went on serving others
     titles: list[str]
     lines: list[str]
 
-    def answers(self, case: Case) -> list[Answer]:
+    def responses(self, case: Case) -> list[Response]:
         return parse(self.received[case], bodies=not case.sent.startswith(b"HEAD "))
 
 
@@ -47,7 +47,7 @@ def converse(port: int, sent: bytes) -> bytes:
     """Send it all, say that no more will come, and read until the service closes."""
     received = b""
     with socket.create_connection(("127.0.0.1", port), 10) as connection:
-        # A service that has refused the beginning need not read the rest.
+        # A service that has rejected the beginning need not read the rest.
         with contextlib.suppress(OSError):
             connection.sendall(sent)
             connection.shutdown(socket.SHUT_WR)
@@ -61,8 +61,8 @@ def converse(port: int, sent: bytes) -> bytes:
     return received
 
 
-def parse(received: bytes, *, bodies: bool) -> list[Answer]:
-    """Take the answers apart. Any byte too many or too few shows: nothing else may come back."""
+def parse(received: bytes, *, bodies: bool) -> list[Response]:
+    """Parse the responses. Any byte too many or too few shows: nothing else may come back."""
     found = []
     while received:
         head, end, received = received.partition(b"\r\n\r\n")
@@ -78,7 +78,7 @@ def parse(received: bytes, *, bodies: bool) -> list[Answer]:
         size = int(lengths[0]) if bodies else 0
         assert len(received) >= size
         body, received = received[:size], received[size:]
-        found.append(Answer(int(status[1]), request_id[1].decode(), body))
+        found.append(Response(int(status[1]), request_id[1].decode(), body))
     return found
 
 
@@ -98,15 +98,15 @@ def outcome(probe: str) -> Outcome:
         listed = service.get("/notes?page_size=100", headers={"X-Request-ID": GOOD})
         notes = listed.json()["notes"]
         result.titles = [note["title"] for note in notes]
-        docker("stop", service.name)  # a request's line may come later than its answer
+        docker("stop", service.name)  # a request's line may come later than its response
         result.lines = service.logs().splitlines()
     return result
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.group}: {case.what}")
-def test_each_case_is_answered_as_documented(case: Case, outcome: Outcome) -> None:
-    statuses = " ".join(str(answer.status) for answer in outcome.answers(case))
-    assert (statuses or CLOSED) == case.answer, outcome.received[case]
+def test_each_case_has_its_documented_response(case: Case, outcome: Outcome) -> None:
+    statuses = " ".join(str(response.status) for response in outcome.responses(case))
+    assert (statuses or CLOSED) == case.response, outcome.received[case]
     assert case in outcome.served
 
 
@@ -114,7 +114,7 @@ def test_the_corpus_is_large_and_asks_for_no_failure() -> None:
     assert len(CASES) >= 150
     assert len({(case.group, case.what) for case in CASES}) == len(CASES)
     for case in CASES:
-        assert case.answer == CLOSED or re.fullmatch(r"[24]\d\d( [24]\d\d)*", case.answer)
+        assert case.response == CLOSED or re.fullmatch(r"[24]\d\d( [24]\d\d)*", case.response)
 
 
 def test_nothing_smuggled_is_served(outcome: Outcome) -> None:
@@ -126,21 +126,21 @@ def test_nothing_smuggled_is_served(outcome: Outcome) -> None:
     assert served == ["Content_Length"]
 
 
-def test_each_answer_is_a_line_of_the_log_and_no_other_line_is_there(outcome: Outcome) -> None:
+def test_each_response_is_a_line_of_the_log_and_no_other_line_is_there(outcome: Outcome) -> None:
     """By the ids, which the service gives: a line that a client wrote would have another."""
     lines = [json.loads(line) for line in outcome.lines]
-    answered = collections.Counter(
-        answer.request_id for case in CASES for answer in outcome.answers(case)
+    expected = collections.Counter(
+        response.request_id for case in CASES for response in outcome.responses(case)
     )
-    answered[GOOD] = len(CASES) + 1
-    assert answered == collections.Counter(
+    expected[GOOD] = len(CASES) + 1
+    assert expected == collections.Counter(
         line["request_id"] for line in lines
     ) - collections.Counter({None: len(lines)})
     for line in lines:
         if line["request_id"] is None:
             assert line["logger"] in TALKATIVE, line
         elif line["logger"] != "app.access":
-            assert line["message"].startswith("refused 127.0.0.1 with 4"), line
+            assert line["message"].startswith("rejected 127.0.0.1 with 4"), line
 
 
 def test_no_case_is_an_error_of_the_service_s_own(outcome: Outcome) -> None:
@@ -158,8 +158,8 @@ def test_the_limits_of_a_head_are_settings(probe: str) -> None:
         container.wait_until_healthy()
 
         def status(name: str, fields: dict[str, str]) -> int:
-            answer = container.get(f"/hello/{name}", headers={"Host": "x", **fields})
-            return int(answer.status)
+            response = container.get(f"/hello/{name}", headers={"Host": "x", **fields})
+            return int(response.status)
 
         assert status("x", {"A": "x" * 200}) == 200
         assert status("x" * 300, {}) == 414

@@ -63,18 +63,18 @@ def test_documents_its_port(config: dict[str, Any]) -> None:
     assert "5000/tcp" in config["ExposedPorts"]
 
 
-def test_is_in_production_unless_told_otherwise(config: dict[str, Any]) -> None:
+def test_is_in_production_by_default(config: dict[str, Any]) -> None:
     assert "APP_ENV=production" in config["Env"]
 
 
-def test_labels_tell_where_it_comes_from(config: dict[str, Any]) -> None:
+def test_labels_say_where_it_comes_from(config: dict[str, Any]) -> None:
     labels = config["Labels"]
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
     expected = {"title": "name", "version": "version", "licenses": "license"}
-    told = {label: labels[LABEL + label] for label in expected}
+    found = {label: labels[LABEL + label] for label in expected}
     # A plain `docker build` knows none of them, and then none says anything.
-    if any(told.values()):
-        assert told == {label: project[key] for label, key in expected.items()}
+    if any(found.values()):
+        assert found == {label: project[key] for label, key in expected.items()}
     else:
         assert not any(labels[LABEL + label] for label in ("revision", "created", "source"))
     assert re.fullmatch(r"([0-9a-f]{40}(-dirty)?)?", labels[LABEL + "revision"])
@@ -89,9 +89,9 @@ def test_the_service_reports_the_revision_that_the_label_names(
     code = "import dataclasses, json; from app import create_app; from drydock import State;"
     code += "print(json.dumps(dataclasses.asdict(State.of(create_app()).info)))"
     quiet = ("--rm", "--env", "LOG_LEVEL=error")
-    told = json.loads(docker("run", *quiet, image, "python3", "-c", code).stdout)
-    assert (told["revision"] or "") == config["Labels"][LABEL + "revision"]
-    assert config["Labels"][LABEL + "version"] in ("", told["version"])
+    found = json.loads(docker("run", *quiet, image, "python3", "-c", code).stdout)
+    assert (found["revision"] or "") == config["Labels"][LABEL + "revision"]
+    assert config["Labels"][LABEL + "version"] in ("", found["version"])
 
 
 def test_environment_and_history_hold_no_secret(image: str, config: dict[str, Any]) -> None:

@@ -259,7 +259,7 @@ def test_serves_with_stock_gthread_too(run: Run) -> None:
         assert container.get(path).status == 200
 
     def reloaded_often() -> bool:
-        # A signal while a reload goes on is as good as none.
+        # A signal during a reload has no effect.
         docker("kill", "--signal", "SIGHUP", container.name)
         # More workers than may end, of the template's own, before they have responded.
         return container.logs().count("Booting worker") >= 10

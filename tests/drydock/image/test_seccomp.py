@@ -83,7 +83,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def test_what_the_service_never_calls_is_refused(image: str) -> None:
+def test_what_the_service_never_calls_is_denied(image: str) -> None:
     profile = ("--security-opt", f"seccomp={SECCOMP}")
     calls = FORBIDDEN | PRIVILEGED
     assert set(errors(calls, *profile, image=image).values()) == {EPERM}

@@ -38,7 +38,7 @@ JSON = WRITER | {"Content-Type": "application/json"}
 
 @pytest.fixture(scope="module")
 def image(probe: str) -> str:
-    """What these tests ask for only the tests' own service answers."""
+    """Only the tests' own service has the paths that these tests request."""
     return probe
 
 
@@ -54,11 +54,11 @@ def add(container: Container, title: str) -> urllib3.BaseHTTPResponse:
 
 
 def titles(container: Container) -> list[str]:
-    answer = container.get("/notes?page_size=100").json()
-    return [note["title"] for note in answer["notes"]]
+    response = container.get("/notes?page_size=100").json()
+    return [note["title"] for note in response["notes"]]
 
 
-def test_answers_over_http_as_the_application_does(service: Container, named_image: str) -> None:
+def test_responds_over_http_as_the_application_does(service: Container, named_image: str) -> None:
     assert service.get("/hello/jvictor").json() == {
         "message": "Hello, jvictor!",
         "environment": "production",
@@ -215,13 +215,13 @@ def test_an_unreadable_secret_ends_it_with_one_line(image: str, secret_file: Pat
         (("--tmpfs", "/data:ro"), "DATA_DIR=/data: user 65532:65532 can't write there"),
     ],
 )
-def test_what_is_wrong_at_the_start_is_told_in_one_line(
+def test_what_is_wrong_at_the_start_is_one_line(
     image: str, options: tuple[str, ...], expected: str
 ) -> None:
     assert expected in ends_with_one_line(image, *options)
 
 
-def test_a_read_only_data_volume_is_told_in_one_line(image: str, volume: str) -> None:
+def test_a_read_only_data_volume_is_one_line(image: str, volume: str) -> None:
     message = ends_with_one_line(image, "-v", f"{volume}:/data:ro")
     assert "DATA_DIR=/data: user 65532:65532 can't write there (Read-only file system)" in message
 
@@ -262,12 +262,12 @@ def raw(port: int, request: bytes) -> bytes:
         try:
             connection.sendall(request)
             connection.shutdown(socket.SHUT_WR)
-            answer = b""
+            response = b""
             while received := connection.recv(65536):
-                answer += received
+                response += received
         except ConnectionError:
             return b""
-        return answer
+        return response
 
 
 def test_no_client_can_break_or_forge_a_log_line(run: Run) -> None:
@@ -289,8 +289,8 @@ def test_no_client_can_break_or_forge_a_log_line(run: Run) -> None:
             b"Authorization: Bearer " + TOKEN.encode() + b"\r\n"
             b"Content-Length: " + str(len(nasty)).encode() + b"\r\n\r\n" + nasty,
         ):
-            answer = raw(container.port, request)
-            assert not answer.startswith(b"HTTP/1.1 5"), request[:100]
+            response = raw(container.port, request)
+            assert not response.startswith(b"HTTP/1.1 5"), request[:100]
     assert container.get("/hello/last-one").status == 200
 
     lines = [json.loads(line) for line in container.logs().splitlines()]
@@ -309,18 +309,18 @@ def test_workers_lines_do_not_mix_under_a_flood_of_long_ones(run: Run) -> None:
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: raw(container.port, request), range(400)))
     lines = [json.loads(line) for line in container.logs().splitlines()]
-    refused = [line for line in lines if line["message"].startswith("refused ")]
-    assert len(refused) == 400
-    assert all(line["request_id"] for line in refused)
+    rejected = [line for line in lines if line["message"].startswith("rejected ")]
+    assert len(rejected) == 400
+    assert all(line["request_id"] for line in rejected)
 
 
 def test_every_line_of_a_request_carries_its_ids(run: Run) -> None:
     container = run().wait_until_healthy()
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     headers = {"X-Request-ID": "find-me", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
-    answer = container.get("/nope", headers={**headers, "User-Agent": "test/1"})
-    assert answer.headers["X-Request-ID"] == "find-me"
-    assert answer.json()["request_id"] == "find-me"
+    response = container.get("/nope", headers={**headers, "User-Agent": "test/1"})
+    assert response.headers["X-Request-ID"] == "find-me"
+    assert response.json()["request_id"] == "find-me"
     (line,) = [found for found in container.logs().splitlines() if "find-me" in found]
     found: dict[str, Any] = json.loads(line)
     assert found["trace_id"] == trace
@@ -373,8 +373,8 @@ def test_no_request_is_lost_to_the_metrics_when_workers_are_recycled(run: Run) -
 
         def ask(number: int) -> int:
             # A worker that is recycled closes its idle connections; that request never began.
-            answer = pool.request("GET", f"/hello/{number}", retries=urllib3.Retry(5, read=False))
-            return answer.status
+            response = pool.request("GET", f"/hello/{number}", retries=urllib3.Retry(5, read=False))
+            return response.status
 
         statuses = list(threads.map(ask, range(total)))
     assert statuses == [200] * total

@@ -18,6 +18,7 @@ service = drydock.Service(
     settings=f"{__name__}.settings:Settings",
     parts=(f"{__name__}.hello", f"{__name__}.notes"),
     migrations=f"{__name__}.migrations",
+    work=f"{__name__}.work:step",
 )
 
 

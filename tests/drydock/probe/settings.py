@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import drydock
-from drydock.settings import setting, text
+from drydock.settings import one_of, setting, text
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,4 +17,10 @@ class Settings(drydock.Settings):
         text(200),
         "up to 200 characters, none of them a control character",
         "What `/` says.",
+    )
+    step: str = setting(
+        "read",
+        one_of("read", "write", "more", "slow", "stubborn", "fail once", "fork"),
+        "read, write, more, slow, stubborn, fail once or fork",
+        "What a step of the background process does.",
     )

@@ -31,6 +31,8 @@ class Trial(Model):
 def test_the_documented_line_writes_a_migration_of_the_models(tmp_path: Path) -> None:
     checkout = copy(tmp_path / "checkout")
     (checkout / ".venv").symlink_to(Path(sys.prefix))
+    for file in (checkout / "pyproject.toml", *(checkout / "requirements").iterdir()):
+        os.utime(file, (0, 0))  # else make would take an .venv that is older for outdated
     with (checkout / "src/app/__init__.py").open("a") as module:
         module.write(MODEL)
     folder = checkout / "src/app/migrations/versions"

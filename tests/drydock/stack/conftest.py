@@ -37,6 +37,8 @@ def shared_stack(probe: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             # The very image that is to be proved, and not one built of a copy.
             "IMAGE": probe,
             "IMAGE_AS_IS": "1",
+            # The background process, too.
+            "COMPOSE_PROFILES": "work",
             # These tests' load all comes from one address.
             "GATEWAY_RATE": "100000",
             "GATEWAY_BURST": "1000",
@@ -57,7 +59,7 @@ def shared_stack(probe: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture
 def stack(shared_stack: Stack, request: pytest.FixtureRequest) -> Iterator[Stack]:
-    """The stack of all tests; what a failed one left of it is mended before the next."""
+    """The stack of all tests; what a failed one broke is repaired before the next."""
     yield shared_stack
     if request.node.stash.get(FAILED, False):
         (shared_stack.checkout / ".env").unlink(missing_ok=True)

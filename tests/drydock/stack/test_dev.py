@@ -39,6 +39,7 @@ def dev(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
         "PORT": str(free_port()),
         "DEBUG_PORT": str(free_port()),
         "IMAGE": image,
+        "COMPOSE_PROFILES": "work",
     }
     log = folder / "log"
     command = ["make", "dev", f"PYTHON={sys.executable}"]
@@ -80,7 +81,7 @@ def replace(file: Path, old: str, new: str) -> None:
 
 
 def until_served(stack: Stack, word: str) -> float:
-    """The seconds until an answer has `word` in it."""
+    """The seconds until a response has `word` in it."""
     began = time.monotonic()
 
     def served() -> bool:
@@ -108,7 +109,7 @@ def test_an_edit_is_served_without_a_rebuild(
     assert re.search(r"^\S+ INFO +werkzeug: .*GET /hello/you", log.read_text(), re.MULTILINE)
 
 
-def test_a_broken_edit_is_shown_and_the_next_one_mends_it(
+def test_a_broken_edit_is_shown_and_the_next_one_repairs_it(
     dev: tuple[Stack, Path], hello: Path
 ) -> None:
     stack, _ = dev
@@ -119,6 +120,13 @@ def test_a_broken_edit_is_shown_and_the_next_one_mends_it(
     until_served(stack, "Hello")
 
 
+def test_an_edit_restarts_the_background_process(dev: tuple[Stack, Path]) -> None:
+    stack, log = dev
+    file = stack.checkout / "src/app/work.py"
+    replace(file, '"step %d begins"', '"edited step %d begins"')
+    eventually(lambda: "edited step 1 begins" in log.read_text(), 30, "the edit is run")
+
+
 def test_a_debugger_can_attach(dev: tuple[Stack, Path]) -> None:
     stack, _ = dev
     request = {"seq": 1, "type": "request", "command": "initialize", "arguments": {"adapterID": ""}}
@@ -126,11 +134,11 @@ def test_a_debugger_can_attach(dev: tuple[Stack, Path]) -> None:
     port = int(stack.variables["DEBUG_PORT"])
     with socket.create_connection(("127.0.0.1", port), 10) as client:
         client.sendall(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
-        answer = client.recv(65536)
-        while b"supportsConfigurationDoneRequest" not in answer:
+        response = client.recv(65536)
+        while b"supportsConfigurationDoneRequest" not in response:
             received = client.recv(65536)
-            assert received, answer
-            answer += received
+            assert received, response
+            response += received
 
 
 def test_changed_dependencies_rebuild(dev: tuple[Stack, Path]) -> None:

@@ -26,7 +26,7 @@ SLOW = 300  # connections
 ROUNDS = 3
 PROBLEM = "application/problem+json"
 
-# Stands in for the service: answers with the fields that it got, and redirects where it is told to.
+# Stands in for the service: responds with the fields that it got, or with a redirect on request.
 ECHO = """
 import http.server, json
 class Echo(http.server.BaseHTTPRequestHandler):
@@ -53,7 +53,7 @@ FORGED = (
 
 
 def log_line(stack: Stack, service: str, request_id: str) -> dict[str, Any]:
-    """The line of a service's log that is about the request; it may come after the answer."""
+    """The line of a service's log that is about the request; it may come after the response."""
 
     def lines() -> list[str]:
         shown = [docker("logs", container).stdout for container in stack.containers(service)]
@@ -97,18 +97,18 @@ def test_nothing_else_is_reachable(stack: Stack, path: str) -> None:
     head = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     with socket.create_connection(("127.0.0.1", int(stack.variables["PORT"])), 10) as client:
         client.sendall(head.encode())
-        answer = client.makefile("rb").read()
-    assert answer.startswith((b"HTTP/1.1 404 ", b"HTTP/1.1 400 ")), answer
-    assert b"application/problem+json" in answer
-    assert b'"ok"' not in answer
+        response = client.makefile("rb").read()
+    assert response.startswith((b"HTTP/1.1 404 ", b"HTTP/1.1 400 ")), response
+    assert b"application/problem+json" in response
+    assert b'"ok"' not in response
 
 
-def test_an_answer_carries_one_request_id_which_is_in_both_logs(stack: Stack) -> None:
-    answer = stack.get("/api/hello/traced", headers={"X-Request-ID": "from-the-client-1"})
-    assert answer.headers.getlist("X-Request-ID") == ["from-the-client-1"]
+def test_a_response_has_one_request_id_which_is_in_both_logs(stack: Stack) -> None:
+    response = stack.get("/api/hello/traced", headers={"X-Request-ID": "from-the-client-1"})
+    assert response.headers.getlist("X-Request-ID") == ["from-the-client-1"]
     for given in ({}, {"X-Request-ID": 'no "good" one'}):
-        answer = stack.get("/api/hello/traced", headers=given)
-        (request_id,) = answer.headers.getlist("X-Request-ID")
+        response = stack.get("/api/hello/traced", headers=given)
+        (request_id,) = response.headers.getlist("X-Request-ID")
         assert "good" not in request_id
         assert log_line(stack, "gateway", request_id)["path"] == "/api/hello/traced"
         assert log_line(stack, "app", request_id)["path"] == "/hello/traced"
@@ -135,7 +135,7 @@ def echo(stack: Stack, image: str) -> Iterator[None]:
     try:
         command = ("--entrypoint", "python3", image, "-c", ECHO)
         docker("run", "--detach", "--name", name, *network, *command)
-        eventually(lambda: stack.get("/api/").status == 200, 20, "the echo answers")
+        eventually(lambda: stack.get("/api/").status == 200, 20, "the echo responds")
         yield
     finally:
         docker("rm", "--force", "--volumes", name, check=False)
@@ -180,7 +180,7 @@ def test_only_the_service_s_own_locations_move_below_api(stack: Stack) -> None:
         ("GET / HTTP/3.0", "Host: x", 505, "HTTP Version Not Supported"),
     ],
 )
-def test_a_refusal_has_its_own_status_and_title(
+def test_a_rejection_has_its_own_status_and_title(
     stack: Stack, request_line: str, fields: str, status: int, title: str
 ) -> None:
     with socket.create_connection(("127.0.0.1", int(stack.variables["PORT"])), 10) as client:
@@ -194,7 +194,7 @@ def test_a_refusal_has_its_own_status_and_title(
     assert (problem["status"], problem["title"]) == (status, title)
 
 
-def test_what_it_refuses_itself_is_a_problem_document(stack: Stack) -> None:
+def test_what_it_rejects_itself_gets_a_problem_document(stack: Stack) -> None:
     big = stack.get("/api/notes", method="POST", body=b"x" * (2**20 + 1))
     assert (big.status, big.headers["Content-Type"]) == (413, "application/problem+json")
     assert big.json()["title"] == "Content Too Large"
@@ -206,17 +206,17 @@ def test_what_it_refuses_itself_is_a_problem_document(stack: Stack) -> None:
     assert 400 <= wide.status < 500
 
 
-def test_an_address_that_asks_too_often_is_told_so(stack: Stack) -> None:
+def test_an_address_with_too_many_requests_gets_a_429(stack: Stack) -> None:
     def gateway(**variables: str) -> None:
         stack.compose("up", "--detach", "--no-build", "--no-deps", "--wait", "gateway", **variables)
 
     gateway(GATEWAY_RATE="1", GATEWAY_BURST="5")
     try:
-        answers = [stack.get("/api/hello/x") for _ in range(20)]
-        refused = [answer for answer in answers if answer.status == 429]
-        assert 10 <= len(refused) <= 15
-        assert refused[0].headers["Retry-After"] == "1"
-        assert refused[0].headers["Content-Type"] == "application/problem+json"
+        responses = [stack.get("/api/hello/x") for _ in range(20)]
+        rejected = [response for response in responses if response.status == 429]
+        assert 10 <= len(rejected) <= 15
+        assert rejected[0].headers["Retry-After"] == "1"
+        assert rejected[0].headers["Content-Type"] == "application/problem+json"
         assert stack.get("/").status == 200
     finally:
         gateway()
@@ -226,11 +226,11 @@ def send(port: int, data: bytes, clients: list[socket.socket]) -> None:
     """Open one more connection and send what the gateway takes."""
     client = socket.create_connection(("127.0.0.1", port), 10)
     clients.append(client)
-    with contextlib.suppress(OSError):  # refused already
+    with contextlib.suppress(OSError):  # rejected already
         client.sendall(data)
 
 
-def refused(client: socket.socket) -> bool:
+def rejected(client: socket.socket) -> bool:
     client.setblocking(False)
     try:
         return client.recv(12) == b"HTTP/1.1 429"
@@ -247,7 +247,7 @@ def test_one_address_does_not_use_up_the_room_for_bodies(stack: Stack) -> None:
         for _ in range(140):
             send(int(stack.variables["PORT"]), head + b"x" * 990_000, clients)
         time.sleep(1)
-        assert sum(map(refused, clients)) >= 140 - 2 * 32
+        assert sum(map(rejected, clients)) >= 140 - 2 * 32
         big = stack.get("/api/notes", method="POST", body=b"x" * 50_000)
         assert (big.status, big.headers["Content-Type"]) == (429, PROBLEM)
         assert big.headers["Retry-After"] == "1"
@@ -285,12 +285,12 @@ def test_heads_of_the_worst_kind_fit_into_the_memory(
         for client in clients:
             client.close()
 
-    def answers() -> bool:
+    def responds() -> bool:
         with contextlib.suppress(urllib3.exceptions.HTTPError):
             return bool(stack.get("/api/").status == 200)
         return False
 
-    eventually(answers, 20, "the gateway answers")
+    eventually(responds, 20, "the gateway responds")
     assert "exited on signal" not in docker("logs", gateway).stderr
     show(f"memory: {shown.strip()}")
     used, limit = (float(each.removesuffix("MiB")) for each in shown.strip().split(" / "))

@@ -1,4 +1,4 @@
-"""The verbs of whoever runs the stack: up, down, backup, restore, clean."""
+"""The verbs of the stack's operator: up, down, backup, restore, clean."""
 
 from __future__ import annotations
 
@@ -42,13 +42,16 @@ def test_every_container_is_hardened_and_bounded(stack: Stack) -> None:
             assert host["LogConfig"]["Config"]["max-size"]
             assert host["RestartPolicy"]["Name"] == "unless-stopped"
             # Its own processes: a health check begins as root, outside.
-            own = {inspect(container)["State"]["Pid"]}
+            main = inspect(container)["State"]["Pid"]
+            own = {main}
             listed = docker("top", container, "-eo", "pid,ppid,uid").stdout.splitlines()[1:]
-            for pid, parent, uid in sorted(tuple(map(int, line.split())) for line in listed):
+            found = sorted(tuple(map(int, line.split())) for line in listed)
+            assert main in {pid for pid, _, _ in found}
+            for pid, parent, uid in found:
                 if own & {pid, parent}:
                     own.add(pid)
                     assert uid != 0
-            assert len(own) > 1
+            assert len(own) > 1 or service == "work"  # which is a single process
 
 
 def test_the_service_itself_runs_in_it(small: Stack) -> None:
@@ -62,7 +65,7 @@ def test_the_service_itself_runs_in_it(small: Stack) -> None:
 def test_a_rollout_that_can_t_see_its_replicas_says_so(small: Stack) -> None:
     done = small.make("rollout", DOCKER_HOST="unix:///nowhere")
     assert done.returncode != 0
-    assert "which containers there are can't be told" in done.stderr
+    assert "which containers there are is not known" in done.stderr
 
 
 def test_only_the_gateway_is_published_and_the_database_has_no_way_out(stack: Stack) -> None:
@@ -80,7 +83,8 @@ def test_only_the_gateway_is_published_and_the_database_has_no_way_out(stack: St
 
 def test_the_data_survives_down_and_up(stack: Stack) -> None:
     stack.add("kept over down and up")
-    assert stack.make("down").returncode == 0
+    # What was switched off meanwhile is stopped all the same.
+    assert stack.make("down", COMPOSE_PROFILES="").returncode == 0
     assert stack.compose("ps", "--quiet") == ""
     up = stack.make("up")
     assert up.returncode == 0, up.stderr
@@ -128,7 +132,7 @@ def test_a_backup_brings_back_what_was_deleted_and_nothing_else(
     [
         (None, "No such file"),
         (b"SELECT 1;", "is no backup"),
-        (b"PGDMP" + 100 * b"x", "nothing was changed, for pg_restore failed"),
+        (b"PGDMP" + 100 * b"x", "nothing was changed, because pg_restore failed"),
     ],
 )
 def test_a_broken_backup_changes_nothing(
@@ -169,7 +173,7 @@ def test_a_port_in_use_is_one_clear_line(stack: Stack, small: Stack) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_clean_keeps_the_data_unless_told_otherwise(small: Stack) -> None:
+def test_clean_keeps_the_data_unless_asked_to_delete_it(small: Stack) -> None:
     """The part of it that is about data; the other removes images that other tests need."""
     clean = [sys.executable, "scripts/stack.py", "clean"]
     volume = f"{small.project}_db"

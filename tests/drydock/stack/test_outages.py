@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from stacks import Stack
 
-# The gateway's own bound: 20 s for an answer, after 5 s of trying replicas.
+# The gateway's own bound: 20 s for a response, after 5 s of trying replicas.
 PATIENCE = 26  # seconds
 
 
@@ -65,12 +66,12 @@ def test_a_replica_s_violent_end_costs_no_request(stack: Stack) -> None:
 def test_no_replica_at_all_is_a_503_and_then_it_comes_back(stack: Stack) -> None:
     stack.compose("stop", "app")
     began = time.monotonic()
-    answer = stack.get("/api/notes")
+    response = stack.get("/api/notes")
     assert time.monotonic() - began < PATIENCE
-    assert answer.status == 503
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    assert answer.headers["Retry-After"] == "1"
-    assert answer.json()["request_id"] == answer.headers["X-Request-ID"]
+    assert response.status == 503
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.headers["Retry-After"] == "1"
+    assert response.json()["request_id"] == response.headers["X-Request-ID"]
     assert stack.get("/").status == 200
     stack.compose("start", "app")
     stack.ready()
@@ -79,12 +80,16 @@ def test_no_replica_at_all_is_a_503_and_then_it_comes_back(stack: Stack) -> None
 def test_a_rollout_of_three_replicas_costs_no_request(stack: Stack) -> None:
     stack.scale(3)
     before = set(stack.containers("app"))
+    (worker,) = stack.containers("work")
     with Load(stack.address, "/api/notes", clients=8) as load:
         rollout = stack.make("rollout")
     assert rollout.returncode == 0, rollout.stderr
     after = set(stack.containers("app"))
     assert len(after) == 3
     assert not before & after
+    for word in ("replaced 3 of 3 of app", "replaced 1 of 1 of work"):
+        assert word in rollout.stderr
+    assert worker not in stack.containers("work")
     assert len(load.outcomes) > 100
     assert not load.failures(), load.failures()[:3]
 
@@ -100,17 +105,37 @@ def test_a_rollout_of_what_does_not_start_leaves_the_old_replicas(stack: Stack) 
     finally:
         settings.unlink()
     assert rollout.returncode != 0
-    assert "the new replica did not become healthy" in rollout.stderr
+    assert "the new replica of app did not become healthy" in rollout.stderr
     assert "nowhere.invalid" in rollout.stdout + rollout.stderr
     assert set(stack.containers("app")) == before
     assert not load.failures(), load.failures()[:3]
 
 
 def test_up_keeps_the_replicas_that_there_are(stack: Stack) -> None:
-    stack.scale(2)
+    stack.scale(2, work=2)
     assert stack.make("up").returncode == 0
-    assert len(stack.containers("app")) == 2
+    assert len(stack.containers("app")) == len(stack.containers("work")) == 2
     stack.scale(1)
+
+
+def test_the_background_process_works_and_ends_its_step_before_it_stops(stack: Stack) -> None:
+    (worker,) = stack.containers("work")
+    eventually(lambda: "step 1 ends" in docker("logs", worker).stdout, 30, "it has worked")
+    assert inspect(worker)["State"]["Health"]["Status"] == "healthy"
+    stack.compose("stop", "work")
+    state = inspect(worker)["State"]
+    assert (state["Status"], state["ExitCode"]) == ("exited", 0)
+    assert json.loads(docker("logs", worker).stdout.splitlines()[-1])["message"] == "stopped"
+    stack.compose("start", "work")
+    stack.ready()
+
+
+def test_a_service_that_is_new_is_started_by_a_rollout(stack: Stack) -> None:
+    stack.compose("rm", "--force", "--stop", "work")
+    rollout = stack.make("rollout")
+    assert rollout.returncode == 0, rollout.stderr
+    assert "started work" in rollout.stderr
+    assert len(stack.containers("work")) == 1
 
 
 def test_a_rollout_whose_migration_fails_replaces_nothing(stack: Stack) -> None:

@@ -222,7 +222,7 @@ def test_an_error_of_the_service_is_shown_as_any_answer(visit: Open) -> None:
     assert json.loads(answer(page).inner_text())["status"] == 404
 
 
-def test_a_server_that_is_gone_is_told_and_so_is_its_return(visit: Open) -> None:
+def test_a_server_that_is_gone_is_shown_and_so_is_its_return(visit: Open) -> None:
     page = visit()
     ask(page, "notes")
     expect(answer(page)).to_be_visible()
@@ -237,7 +237,7 @@ def test_a_server_that_is_gone_is_told_and_so_is_its_return(visit: Open) -> None
     expect(status(page)).to_contain_text("200 OK")
 
 
-def test_an_answer_that_does_not_come_is_given_up(visit: Open) -> None:
+def test_an_answer_that_does_not_come_is_a_timeout(visit: Open) -> None:
     page = visit()
     page.clock.install()
     page.route("**/api/notes", lambda _: None)

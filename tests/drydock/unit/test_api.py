@@ -55,9 +55,9 @@ def put(app: Flask, body: bytes, **options: Any) -> TestResponse:
 
 
 def described(app: Flask) -> dict[str, Any]:
-    answer = app.test_client().get("/openapi.json", buffered=True)
-    assert answer.content_type == "application/json"
-    found: dict[str, Any] = answer.get_json()
+    response = app.test_client().get("/openapi.json", buffered=True)
+    assert response.content_type == "application/json"
+    found: dict[str, Any] = response.get_json()
     return found
 
 
@@ -125,17 +125,17 @@ def test_a_route_s_template_is_openapi_s(rule: str, template: str) -> None:
     ],
 )
 def test_what_is_not_json_in_utf_8_is_a_bad_request(app: Flask, body: bytes) -> None:
-    answer = put(app, body)
-    assert answer.status_code == 400
-    assert answer.content_type == "application/problem+json"
-    assert "JSON in UTF-8" in answer.get_json(force=True)["detail"]
+    response = put(app, body)
+    assert response.status_code == 400
+    assert response.content_type == "application/problem+json"
+    assert "JSON in UTF-8" in response.get_json(force=True)["detail"]
 
 
 @pytest.mark.parametrize("body", [b"null", b"1", b'"x"', b"[]", b"{}", b'{"name": "x", "more": 1}'])
 def test_what_is_json_but_not_what_is_asked_for_is_unprocessable(app: Flask, body: bytes) -> None:
-    answer = put(app, body)
-    assert answer.status_code == 422
-    assert answer.get_json(force=True)["errors"]
+    response = put(app, body)
+    assert response.status_code == 422
+    assert response.get_json(force=True)["errors"]
 
 
 @pytest.mark.parametrize(
@@ -146,16 +146,16 @@ def test_what_is_json_but_not_what_is_asked_for_is_unprocessable(app: Flask, bod
         "multipart/form-data; boundary=x",
     ],
 )
-def test_another_content_type_is_refused(app: Flask, content_type: str) -> None:
-    answer = put(app, b'{"name": "x"}', content_type=content_type)
-    assert answer.status_code == 415
-    assert "application/json" in answer.get_json(force=True)["detail"]
+def test_another_content_type_is_rejected(app: Flask, content_type: str) -> None:
+    response = put(app, b'{"name": "x"}', content_type=content_type)
+    assert response.status_code == 415
+    assert "application/json" in response.get_json(force=True)["detail"]
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "APPLICATION/JSON"])
 def test_json_by_another_spelling_of_its_type_is_taken(app: Flask, content_type: str) -> None:
-    answer = put(app, '{"name": "é"}'.encode(), content_type=content_type)
-    assert (answer.status_code, answer.get_json()) == (200, {"name": "é"})
+    response = put(app, '{"name": "é"}'.encode(), content_type=content_type)
+    assert (response.status_code, response.get_json()) == (200, {"name": "é"})
 
 
 @pytest.mark.parametrize(("size", "status"), [(LIMIT, 200), (LIMIT + 1, 413), (LIMIT * 9, 413)])
@@ -171,16 +171,16 @@ def test_a_body_may_have_so_many_bytes_and_no_more(
 
 @pytest.mark.parametrize(("announced", "status"), [(13, 200), (14, 400)])
 @pytest.mark.parametrize("ended", [{"wsgi.input_terminated": True}, {}])
-def test_a_body_that_was_cut_off_is_refused(
+def test_a_body_that_was_cut_off_is_rejected(
     app: Flask, announced: int, status: int, ended: dict[str, bool]
 ) -> None:
     """gunicorn hands over what came, and says that its stream ends where the body does."""
     client = Client(Observe(app))
-    answer = client.put(
+    response = client.put(
         "/things/1",
         input_stream=io.BytesIO(b'{"name": "x"}'),
         content_type="application/json",
         environ_overrides={"CONTENT_LENGTH": str(announced), **ended},
         buffered=True,
     )
-    assert answer.status_code == status
+    assert response.status_code == status

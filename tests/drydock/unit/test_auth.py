@@ -58,11 +58,11 @@ def test_any_other_request_is_told_to_authenticate(
     build: Build, environment: str, authorization: str | None
 ) -> None:
     app = build(api_token=TOKEN, app_env=environment)
-    with pytest.raises(Unauthorized) as refused:
+    with pytest.raises(Unauthorized) as rejected:
         write(app, authorization)
     # RFC 9110, 11.6.1: a 401 has to say which scheme would do.
-    assert refused.value.get_response().headers["WWW-Authenticate"] == "Bearer"
-    assert "bearer token" in str(refused.value.description)
+    assert rejected.value.get_response().headers["WWW-Authenticate"] == "Bearer"
+    assert "bearer token" in str(rejected.value.description)
 
 
 @pytest.mark.parametrize("authorization", [None, "Bearer ", "Bearer None", "Bearer x"])

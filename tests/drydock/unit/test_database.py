@@ -208,7 +208,7 @@ def hanging(tmp_path: Path) -> Iterator[database.Probe]:
     engine = create_engine(f"sqlite:///{tmp_path}/x")
     probe = database.Probe(engine, None)
     go_on = threading.Event()
-    probe._ask = lambda: None if go_on.wait(30) else "late"  # type: ignore[method-assign]
+    probe._check = lambda: None if go_on.wait(30) else "late"  # type: ignore[method-assign]
     yield probe
     go_on.set()
     probe.thread.shutdown()

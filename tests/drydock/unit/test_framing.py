@@ -110,11 +110,11 @@ def test_what_is_not_waited_for_is_the_parser_s_at_once(request_bytes: bytes) ->
         (CHUNKED + b"0\r\nX: " + b"x" * (HEAD_BYTES + 9), 431),
     ],
 )
-def test_what_is_too_large_is_refused(request_bytes: bytes, status: int) -> None:
-    with pytest.raises(TooLargeError) as refused:
+def test_what_is_too_large_is_rejected(request_bytes: bytes, status: int) -> None:
+    with pytest.raises(TooLargeError) as rejected:
         ready(request_bytes)
-    assert refused.value.status == status
-    assert refused.value.title == str(refused.value) == TITLES[status]
+    assert rejected.value.status == status
+    assert rejected.value.title == str(rejected.value) == TITLES[status]
 
 
 def head_of(size: int, end: bytes = b"") -> bytes:
@@ -174,9 +174,9 @@ def test_a_request_may_be_so_large_and_not_a_byte_larger(
     most: bytes, complete: bool, more: bytes, status: int
 ) -> None:
     assert ready(most, 1000, 1000) == (complete, complete)
-    with pytest.raises(TooLargeError) as refused:
+    with pytest.raises(TooLargeError) as rejected:
         ready(more, 1000, 1000)
-    assert refused.value.status == status
+    assert rejected.value.status == status
 
 
 def test_a_length_of_18_digits_is_a_length() -> None:

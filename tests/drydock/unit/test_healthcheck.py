@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def server(behave: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A server on a free port that takes one connection and does with it what it is told."""
+    """A server on a free port that accepts one connection and calls `behave` with it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -32,7 +32,7 @@ def server(behave: Callable[[socket.socket], None]) -> Iterator[int]:
         thread.join()
 
 
-def answer(*parts: bytes) -> Callable[[socket.socket], None]:
+def respond(*parts: bytes) -> Callable[[socket.socket], None]:
     def behave(connection: socket.socket) -> None:
         connection.recv(1024)
         for part in parts:
@@ -46,7 +46,7 @@ def answer(*parts: bytes) -> Callable[[socket.socket], None]:
     "parts", [[b"HTTP/1.1 200 OK\r\n\r\n"], [b"HT", b"TP/1.1 2", b"00 OK\r", b"\n\r\n"]]
 )
 def test_a_200_is_healthy(parts: list[bytes]) -> None:
-    with server(answer(*parts)) as port:
+    with server(respond(*parts)) as port:
         assert healthcheck.check(port) is None
 
 
@@ -65,7 +65,7 @@ def test_a_200_is_healthy(parts: list[bytes]) -> None:
     ],
 )
 def test_anything_else_is_not(line: bytes) -> None:
-    with server(answer(line)) as port:
+    with server(respond(line)) as port:
         assert "not a 200" in (healthcheck.check(port) or "")
 
 
@@ -75,7 +75,7 @@ def test_a_closed_port_is_not() -> None:
         assert "refused" in (healthcheck.check(unused.getsockname()[1]) or "")
 
 
-def test_a_server_that_never_answers_is_not() -> None:
+def test_a_server_that_never_responds_is_not() -> None:
     def listen(connection: socket.socket) -> None:
         while connection.recv(1024):
             pass
@@ -86,7 +86,7 @@ def test_a_server_that_never_answers_is_not() -> None:
 
 def test_a_server_that_trickles_is_not() -> None:
     """The deadline is for the whole exchange; one for each byte would never run out."""
-    with server(answer(*[b"x"] * 40)) as port:
+    with server(respond(*[b"x"] * 40)) as port:
         start = time.monotonic()
         assert "timed out" in (healthcheck.check(port, timeout=0.3) or "")
         assert time.monotonic() - start < 1.5
@@ -94,7 +94,7 @@ def test_a_server_that_trickles_is_not() -> None:
 
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
 def test_as_the_image_runs_it(status: int, code: int) -> None:
-    with server(answer(f"HTTP/1.1 {status} X\r\n\r\n".encode())) as port:
+    with server(respond(f"HTTP/1.1 {status} X\r\n\r\n".encode())) as port:
         done = subprocess.run(
             [sys.executable, "-IS", healthcheck.__file__],
             env={"APP_PORT": str(port)},

@@ -217,7 +217,7 @@ def test_more_threads_leave_room_for_fewer_workers() -> None:
     assert limits.plan(Limits(affinity=64, tasks=64), threads=16).workers == 2
 
 
-def test_what_is_given_is_above_all_limits() -> None:
+def test_what_is_set_overrides_all_limits() -> None:
     found = Limits(affinity=2, quota=0.5, memory=64 * MIB, tasks=16)
     assert limits.plan(found, threads=4, configured=7).workers == 7
 

@@ -170,7 +170,7 @@ def test_a_process_that_ends_gives_the_reader_a_moment(
     reader, _ = ends
     for _ in range(300):
         output.write(LINE)
-    output.finish()  # nobody reads: it goes on all the same
+    output.finish()  # nobody reads: it returns nevertheless
     data = read(reader)
     output.finish()
     data += read(reader)

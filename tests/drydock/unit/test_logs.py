@@ -110,7 +110,7 @@ def test_an_access_line_is_one_line_short_enough_for_a_pipe(log_format: str) -> 
         assert json.loads(line)["level"] == "info"
 
 
-def test_an_access_line_tells_all_of_the_request_but_the_query() -> None:
+def test_an_access_line_has_all_of_the_request_but_the_query() -> None:
     line = logs.access_line(
         Settings(log_format="json"),
         environ(
@@ -210,9 +210,9 @@ def test_a_request_id_has_these_characters_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("given", ["abc", "A.b_c-1", "0" * 128])
-def test_a_well_formed_request_id_is_taken_over(build: Build, given: str) -> None:
-    answer = build().test_client().get("/livez", headers={"X-Request-ID": given})
-    assert answer.headers["X-Request-ID"] == given
+def test_a_well_formed_request_id_is_kept(build: Build, given: str) -> None:
+    response = build().test_client().get("/livez", headers={"X-Request-ID": given})
+    assert response.headers["X-Request-ID"] == given
 
 
 @pytest.mark.parametrize("given", ["", "a b", "-a", "x" * 129, "é", 'a"', "a;b", "a/b"])
@@ -280,7 +280,7 @@ def test_what_an_application_says_of_an_error_reaches_the_server() -> None:
     assert observed(environ(), error)[2] is error
 
 
-def test_the_ids_are_let_go_of_when_the_application_fails() -> None:
+def test_the_ids_are_reset_when_the_application_fails() -> None:
     def fails(*_: object) -> list[bytes]:
         raise RuntimeError
 

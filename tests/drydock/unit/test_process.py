@@ -219,5 +219,5 @@ def test_a_stalled_reader_of_the_log_stops_nothing(start: Callable[..., Server])
     reports = [re.match("([0-9]+) log lines were dropped", line["message"]) for line in lines]
     assert sum(int(report[1]) for report in reports if report) == lost
     shown = [line for line in lines if line["logger"] == "app.access" and "yyy" in line["path"]]
-    rejected = [line for line in lines if line["message"].startswith("refused ")]
+    rejected = [line for line in lines if line["message"].startswith("rejected ")]
     assert len(shown) + len(rejected) + lost == asked + 3

@@ -50,29 +50,29 @@ def test_the_list_has_pages_in_a_stable_order(client: FlaskClient) -> None:
         add(client, f"title {number}")
     seen = []
     for page in (1, 2, 3):
-        answer = client.get(f"/notes?page={page}&page_size=2").get_json()
-        assert answer["total"] == 5
-        seen += [note["title"] for note in answer["notes"]]
+        response = client.get(f"/notes?page={page}&page_size=2").get_json()
+        assert response["total"] == 5
+        seen += [note["title"] for note in response["notes"]]
     assert seen == [f"title {number}" for number in range(5)]
 
 
 @pytest.mark.parametrize(
     "query", ["page=0", "page=x", "page_size=0", "page_size=101", "page=1e9", "page=-1"]
 )
-def test_a_page_that_can_t_be_is_refused(client: FlaskClient, query: str) -> None:
-    answer = client.get(f"/notes?{query}")
-    assert answer.status_code == 422
-    assert query.partition("=")[0] in answer.get_json(force=True)["errors"]["query"]
+def test_an_impossible_page_is_rejected(client: FlaskClient, query: str) -> None:
+    response = client.get(f"/notes?{query}")
+    assert response.status_code == 422
+    assert query.partition("=")[0] in response.get_json(force=True)["errors"]["query"]
 
 
 @pytest.mark.parametrize(
     "title",
     ["", " ", "x" * 201, "a\nb", "a\n", "\x00", " a", "a ", "a\x7f", "a\x85", None, 1, ["a"], {}],
 )
-def test_a_bad_title_is_refused(client: FlaskClient, title: Any) -> None:
-    answer = add(client, title)
-    assert answer.status_code == 422
-    assert answer.get_json(force=True)["errors"]["json"]["title"]
+def test_a_bad_title_is_rejected(client: FlaskClient, title: Any) -> None:
+    response = add(client, title)
+    assert response.status_code == 422
+    assert response.get_json(force=True)["errors"]["json"]["title"]
     assert client.get("/notes").get_json()["total"] == 0
 
 
@@ -101,23 +101,23 @@ def test_a_title_that_exists_is_a_conflict(client: FlaskClient) -> None:
         (b'{"title": "' + b"x" * 2**20 + b'"}', "application/json", 413),
     ],
 )
-def test_a_bad_body_is_refused(
+def test_a_bad_body_is_rejected(
     client: FlaskClient, body: bytes, content_type: str, status: int
 ) -> None:
-    answer = client.post("/notes", data=body, content_type=content_type, headers=TOKEN)
-    assert answer.status_code == status
-    assert answer.content_type == "application/problem+json"
+    response = client.post("/notes", data=body, content_type=content_type, headers=TOKEN)
+    assert response.status_code == status
+    assert response.content_type == "application/problem+json"
 
 
 @pytest.mark.parametrize(("size", "status"), [(2**20, 201), (2**20 + 1, 413), (2**21, 413)])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_is_bounded_whether_or_not_it_tells_its_length(
+def test_a_body_is_bounded_whether_or_not_its_length_is_given(
     client: FlaskClient, size: int, status: int, chunked: bool
 ) -> None:
     body = b'{"title": "x"}'.ljust(size)
     # As gunicorn hands a chunked body over: without a length, with an end.
     environ = {"wsgi.input_terminated": True, "CONTENT_LENGTH": None} if chunked else {}
-    answer = client.post(
+    response = client.post(
         "/notes",
         input_stream=io.BytesIO(body),
         content_length=None if chunked else size,
@@ -125,19 +125,19 @@ def test_a_body_is_bounded_whether_or_not_it_tells_its_length(
         headers=TOKEN,
         environ_overrides=environ,
     )
-    assert answer.status_code == status
+    assert response.status_code == status
 
 
-def test_a_body_that_was_cut_off_is_refused(client: FlaskClient) -> None:
+def test_a_truncated_body_is_rejected(client: FlaskClient) -> None:
     """gunicorn hands over what came, and says that its stream ends where the body does."""
-    answer = client.post(
+    response = client.post(
         "/notes",
         input_stream=io.BytesIO(b'{"title": "x"}'),
         content_type="application/json",
         headers=TOKEN,
         environ_overrides={"wsgi.input_terminated": True, "CONTENT_LENGTH": "15"},
     )
-    assert answer.status_code == 400
+    assert response.status_code == 400
     assert client.get("/notes").get_json()["total"] == 0
 
 
@@ -164,13 +164,13 @@ def test_any_token_that_the_settings_take_can_be_used(build: Build, token: str) 
 )
 def test_writing_needs_the_token(client: FlaskClient, header: str | None) -> None:
     headers = {"Authorization": header} if header else {}
-    for answer in (
+    for response in (
         client.post("/notes", json={"title": "x"}, headers=headers),
         client.delete("/notes/1", headers=headers),
     ):
-        assert answer.status_code == 401
-        assert answer.headers["WWW-Authenticate"].lower().startswith("bearer")
-        assert answer.content_type == "application/problem+json"
+        assert response.status_code == 401
+        assert response.headers["WWW-Authenticate"].lower().startswith("bearer")
+        assert response.content_type == "application/problem+json"
 
 
 @pytest.mark.parametrize(("environment", "status"), [("development", 201), ("production", 403)])

@@ -25,7 +25,7 @@ FILE = next(
 
 
 def settings() -> dict[str, Any]:
-    """What gunicorn is told for a service; here for the probe."""
+    """gunicorn's settings for a service; here for the probe."""
     return configure(service)
 
 
@@ -130,7 +130,7 @@ def test_too_little_room_for_the_metrics_ends_the_start_with_one_line(
         settings()
 
 
-def answered(status: str, **environ: Any) -> tuple[Any, Any, dict[str, Any], datetime.timedelta]:
+def served(status: str, **environ: Any) -> tuple[Any, Any, dict[str, Any], datetime.timedelta]:
     """The arguments of gunicorn's access()."""
     response = types.SimpleNamespace(status=status, sent=3)
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/x", "REMOTE_ADDR": "192.0.2.1"} | environ
@@ -162,7 +162,7 @@ def test_a_request_is_a_line_but_a_probe_that_went_well_is_none(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     logger = ServerLogger(Config())
-    logger.access(*answered(status, **environ))
+    logger.access(*served(status, **environ))
     printed = capfd.readouterr().out
     assert bool(printed) == shown
     if shown:
@@ -176,7 +176,7 @@ def test_gunicorn_s_own_messages_are_lines_like_all_others(
 ) -> None:
     monkeypatch.setenv("LOG_FORMAT", "json")
     logger = ServerLogger(Config())
-    logger.warning("Invalid request from ip=%s: %s", "x", "told by write_error")
+    logger.warning("Invalid request from ip=%s: %s", "x", "logged by write_error")
     logger.warning("client said %s", "a\nb")
     line = json.loads(capfd.readouterr().out)
     assert line["logger"] == "gunicorn"
@@ -201,13 +201,13 @@ def test_a_new_worker_takes_the_lowest_slot_that_is_free() -> None:
 
 
 @pytest.mark.usefixtures("restored_logging")
-def test_what_gunicorn_refuses_is_one_line_that_has_the_answer_s_id(
+def test_what_gunicorn_rejects_is_one_line_that_has_the_response_s_id(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """An unknown transfer coding, too: gunicorn would have it a 501."""
     monkeypatch.setenv("LOG_FORMAT", "json")
     logger = ServerLogger(Config())
-    response, request, environ, took = answered("400 Bad Request")
+    response, request, environ, took = served("400 Bad Request")
     del environ["PATH_INFO"]  # as gunicorn does, where it did not come to serving
     logger.access(response, request, environ, took)
     with socket.create_server(("127.0.0.1", 0)) as listener:

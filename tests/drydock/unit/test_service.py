@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def test_index_greets_and_lists_the_paths(client: FlaskClient) -> None:
-    answer = client.get("/").get_json()
-    assert answer["message"] == "Hello from Docker!"
-    assert {"/", "/about", "/health", "/hello/{name}", "/notes/{note_id}"} <= set(answer["paths"])
+    response = client.get("/").get_json()
+    assert response["message"] == "Hello from Docker!"
+    assert {"/", "/about", "/health", "/hello/{name}", "/notes/{note_id}"} <= set(response["paths"])
 
 
 def test_the_greeting_is_a_setting(build: Build) -> None:
@@ -24,17 +24,17 @@ def test_the_greeting_is_a_setting(build: Build) -> None:
 
 @pytest.mark.parametrize("name", ["jvictor", "José 東京", "a<b>&'\"", "x" * 1000])
 def test_hello_greets_any_name(client: FlaskClient, name: str) -> None:
-    answer = client.get(f"/hello/{name}")
-    assert answer.get_json() == {"message": f"Hello, {name}!", "environment": "staging"}
+    response = client.get(f"/hello/{name}")
+    assert response.get_json() == {"message": f"Hello, {name}!", "environment": "staging"}
 
 
 def test_info_describes_the_service(client: FlaskClient) -> None:
     before = datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=1)
-    answer = client.get("/about").get_json()
-    assert before < datetime.datetime.fromisoformat(answer.pop("started_at"))
-    assert answer.pop("name")
-    assert answer.pop("version")
-    assert answer == {
+    response = client.get("/about").get_json()
+    assert before < datetime.datetime.fromisoformat(response.pop("started_at"))
+    assert response.pop("name")
+    assert response.pop("version")
+    assert response == {
         "environment": "staging",
         "python_version": platform.python_version(),
         "revision": "abc123",
@@ -43,15 +43,15 @@ def test_info_describes_the_service(client: FlaskClient) -> None:
 
 def test_slashes_at_the_beginning_are_not_merged(client: FlaskClient) -> None:
     """As gunicorn hands it over; from an address like this the test client would take the host."""
-    answer = client.get("/", environ_overrides={"PATH_INFO": "//hello/x"})
-    assert answer.status_code == 404
+    response = client.get("/", environ_overrides={"PATH_INFO": "//hello/x"})
+    assert response.status_code == 404
 
 
 def test_health_names_the_environment(client: FlaskClient) -> None:
     assert client.get("/health").get_json() == {"status": "healthy", "environment": "staging"}
 
 
-def test_liveness_answers(client: FlaskClient) -> None:
+def test_liveness_responds(client: FlaskClient) -> None:
     assert client.get("/livez").get_json() == {"status": "ok"}
 
 
@@ -73,22 +73,22 @@ def test_readiness_has_asked_the_database(client: FlaskClient) -> None:
 def test_errors_are_problem_documents(
     client: FlaskClient, method: str, path: str, status: int
 ) -> None:
-    answer = client.open(path, method=method)
-    assert answer.status_code == status
-    assert answer.content_type == "application/problem+json"
-    document = answer.get_json(force=True)
+    response = client.open(path, method=method)
+    assert response.status_code == status
+    assert response.content_type == "application/problem+json"
+    document = response.get_json(force=True)
     assert document["type"] == "about:blank"
     assert document["status"] == status
     assert document["title"]
     assert document["detail"]
-    assert document["request_id"] == answer.headers["X-Request-ID"]
+    assert document["request_id"] == response.headers["X-Request-ID"]
 
 
-def test_a_refused_method_names_the_allowed_ones(client: FlaskClient) -> None:
+def test_a_rejected_method_names_the_allowed_ones(client: FlaskClient) -> None:
     assert "GET" in client.post("/health").headers["Allow"]
 
 
-def test_a_crash_tells_the_client_nothing_and_the_log_everything(
+def test_a_crash_shows_the_client_nothing_and_the_log_everything(
     build: Build, capfd: pytest.CaptureFixture[str]
 ) -> None:
     app = build()
@@ -97,10 +97,10 @@ def test_a_crash_tells_the_client_nothing_and_the_log_everything(
     def crash() -> str:
         raise RuntimeError("the inside")
 
-    answer = app.test_client().get("/crash", headers={"X-Request-ID": "look-for-me"})
-    assert answer.status_code == 500
-    assert answer.content_type == "application/problem+json"
-    assert "inside" not in answer.get_data(as_text=True)
+    response = app.test_client().get("/crash", headers={"X-Request-ID": "look-for-me"})
+    assert response.status_code == 500
+    assert response.content_type == "application/problem+json"
+    assert "inside" not in response.get_data(as_text=True)
     logged = capfd.readouterr().out
     assert "the inside" in logged
     assert "Traceback" in logged
@@ -114,9 +114,9 @@ def test_a_redirect_stays_one(build: Build) -> None:
     def folder() -> str:
         return "here"
 
-    answer = app.test_client().get("/folder")
-    assert answer.status_code == 308
-    assert answer.content_type.startswith("text/html")
+    response = app.test_client().get("/folder")
+    assert response.status_code == 308
+    assert response.content_type.startswith("text/html")
 
 
 def test_the_description_documents_each_path_and_its_errors(client: FlaskClient) -> None:

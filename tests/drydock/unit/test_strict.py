@@ -52,7 +52,7 @@ def test_a_host_is_a_name_or_an_address_and_perhaps_a_port(host: str) -> None:
 @pytest.mark.parametrize(
     "host", ["x y", "x,y", "x/y", "u@x", "x?y", "x#y", "x\\y", "<x>", "x:y", "x:1:2", "[::1", "x%"]
 )
-def test_any_other_host_is_refused(host: str) -> None:
+def test_any_other_host_is_rejected(host: str) -> None:
     for version in ("1.0", "1.1"):
         with pytest.raises(InvalidHeader, match="'HOST'"):
             checked(f"GET / HTTP/{version}", f"Host: {host}")
@@ -118,12 +118,12 @@ def test_an_absolute_target_s_host_takes_the_field_s_place(
         *("http://y/z#", "http://y?q#z", "http://y#z", "http://[::1/", "http://y@/", "https:"),
     ],
 )
-def test_any_other_target_is_refused(target: str) -> None:
+def test_any_other_target_is_rejected(target: str) -> None:
     with pytest.raises(InvalidRequestLine, match=re.escape(repr(target)[1:-1])):
         checked(f"GET {target} HTTP/1.1", "Host: x")
 
 
-def test_an_asterisk_and_connect_are_the_application_s_affair() -> None:
+def test_an_asterisk_and_connect_are_left_to_the_application() -> None:
     assert checked("OPTIONS * HTTP/1.1", "Host: x").uri == "*"
     assert checked("CONNECT x:443 HTTP/1.1", "Host: x").should_close()
 
@@ -140,7 +140,7 @@ def test_nothing_else_is_close(value: str) -> None:
     assert not checked("GET / HTTP/1.1", "Host: x", f"Connection: {value}").should_close()
 
 
-def test_the_version_that_is_answered_is_one_that_is_spoken() -> None:
+def test_a_response_has_a_version_that_the_server_speaks() -> None:
     assert checked("GET / HTTP/1.9", "Host: x").version == (1, 1)
     assert checked("GET / HTTP/1.0", "Host: x").version == (1, 0)
 
@@ -168,9 +168,9 @@ CHUNKED = "Transfer-Encoding: chunked"
 def test_content_that_nobody_reads_has_to_be_whole_and_valid(
     method: str, field: str, content: bytes, error: type[Exception]
 ) -> None:
-    with pytest.raises(error) as refused:
+    with pytest.raises(error) as rejected:
         checked(f"{method} / HTTP/1.1", "Host: x", field, content=content)
-    assert error is not InvalidHeader or "'TRANSFER-ENCODING'" in str(refused.value)
+    assert error is not InvalidHeader or "'TRANSFER-ENCODING'" in str(rejected.value)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_content_that_is_to_be_read_or_awaited_is_left_alone() -> None:
         checked("GET / HTTP/1.0", length, "Expect: 100-continue")
 
 
-def test_a_broken_rest_ends_the_connection_without_a_second_answer(
+def test_a_broken_rest_ends_the_connection_without_a_second_response(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     head = f"POST / HTTP/1.1\r\nHost: x\r\n{CHUNKED}\r\n\r\n"

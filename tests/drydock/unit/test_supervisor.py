@@ -110,7 +110,7 @@ def test_a_stop_drains_then_ends_and_a_second_signal_waits_for_nothing(arbiter: 
     assert arbiter.killed == [130]
 
 
-def test_a_second_signal_that_came_before_the_first_was_looked_at_counts_too(arbiter: Any) -> None:
+def test_a_second_signal_that_came_before_the_first_was_handled_counts_too(arbiter: Any) -> None:
     supervisor.take_over(arbiter, 3)
     arbiter.handle_term()
     arbiter.handle_term()
@@ -159,7 +159,7 @@ def test_where_there_is_no_room_for_both_the_old_one_ends_first(arbiter: Any) ->
     assert arbiter.ages() == [3, 4]
 
 
-def test_who_asks_for_a_successor_gets_one(arbiter: Any) -> None:
+def test_a_worker_that_asks_for_a_successor_gets_one(arbiter: Any) -> None:
     supervisor.take_over(arbiter, 0)
     arbiter.handle_winch()
     assert arbiter.ages() == [1, 2]
@@ -170,7 +170,7 @@ def test_who_asks_for_a_successor_gets_one(arbiter: Any) -> None:
     assert arbiter.WORKERS[1002].age == 0
 
 
-def test_one_that_dies_while_another_is_on_its_way_out_is_replaced_at_once(arbiter: Any) -> None:
+def test_one_that_dies_while_another_is_ending_is_replaced_at_once(arbiter: Any) -> None:
     supervisor.take_over(arbiter, 0)
     arbiter.handle_hup()
     arbiter.ended(1003)
@@ -191,7 +191,7 @@ def test_where_no_worker_can_be_started_it_goes_on_without(arbiter: Any) -> None
     assert arbiter.ages() == [0, 3, 4]
 
 
-def test_workers_that_die_before_their_first_answer_end_it(arbiter: Any) -> None:
+def test_workers_that_die_before_their_first_response_end_it(arbiter: Any) -> None:
     dead: Any = FakeWorker(9, 7)
     supervisor.note_end(arbiter, dead)  # before there is an arbiter
     supervisor.take_over(arbiter, 0)
@@ -209,7 +209,7 @@ def test_workers_that_die_before_their_first_answer_end_it(arbiter: Any) -> None
         supervisor.note_end(arbiter, dead)
 
 
-def test_workers_that_say_nothing_of_themselves_are_no_crash_loop(arbiter: Any) -> None:
+def test_workers_that_set_no_flags_are_no_crash_loop(arbiter: Any) -> None:
     """gunicorn's own, which end one after the other when they are replaced."""
     supervisor.take_over(arbiter, 0)
     for _ in range(20):

@@ -192,13 +192,13 @@ def standing(running: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 
 def whole(connection: socket.socket) -> bytes:
-    """An answer whose body is `x`."""
-    answer = b""
-    while not answer.endswith(b"\r\n\r\nx"):
+    """A response whose body is `x`."""
+    response = b""
+    while not response.endswith(b"\r\n\r\nx"):
         received = connection.recv(65536)
         assert received, "closed too early"
-        answer += received
-    return answer
+        response += received
+    return response
 
 
 def finish(running: Running) -> None:
@@ -218,9 +218,9 @@ def test_requests_one_after_the_other_and_all_at_once(run: Callable[..., Running
     with running.connect(GET % b"1") as connection:
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
         connection.sendall((GET % b"1") * 3 + POST % b"echo" + b"Content-Length: 2\r\n\r\nab")
-        answers = b""
-        while not answers.endswith(b"ab"):
-            answers += connection.recv(65536)
+        responses = b""
+        while not responses.endswith(b"ab"):
+            responses += connection.recv(65536)
     assert running.ask(closing(GET % b"5")).endswith(b"\r\n\r\nxxxxx")
     eventually(lambda: not running.worker.lifecycle.connections)
     assert running.worker.ledger.held == 0
@@ -228,25 +228,25 @@ def test_requests_one_after_the_other_and_all_at_once(run: Callable[..., Running
 
 
 @pytest.mark.parametrize("path", [b"5000000", b"5000000?pieces"])
-def test_an_answer_that_is_not_taken_at_once_holds_no_thread_that_it_need_not(
+def test_a_response_that_is_not_taken_at_once_holds_no_thread_without_need(
     run: Callable[..., Running], path: bytes
 ) -> None:
     running = run(WEB_THREADS="1")
     with running.connect(closing(GET % path)) as slow:
         time.sleep(0.2)
-        answer = b"".join(iter(lambda: slow.recv(65536), b""))
-    assert len(answer.partition(b"\r\n\r\n")[2]) == 5_000_000
+        response = b"".join(iter(lambda: slow.recv(65536), b""))
+    assert len(response.partition(b"\r\n\r\n")[2]) == 5_000_000
 
 
 @pytest.mark.parametrize("path", [b"8000000", b"8000000?pieces"])
-def test_who_takes_nothing_is_cut_off(run: Callable[..., Running], path: bytes) -> None:
+def test_a_client_that_takes_nothing_is_dropped(run: Callable[..., Running], path: bytes) -> None:
     running = run(WEB_SEND_TIMEOUT="1")
     with running.connect(GET % path):
         eventually(lambda: any("dropped: send" in line for line in running.lines))
     eventually(lambda: not running.worker.lifecycle.connections)
 
 
-def test_what_was_taken_of_one_answer_gives_no_time_for_the_next(
+def test_what_was_taken_of_one_response_gives_no_time_for_the_next(
     run: Callable[..., Running],
 ) -> None:
     running = run(WEB_SEND_TIMEOUT="1")
@@ -262,7 +262,7 @@ def test_what_was_taken_of_one_answer_gives_no_time_for_the_next(
         running.application.go_on.set()
 
 
-def test_an_answer_that_is_cut_off_never_looks_whole(run: Callable[..., Running]) -> None:
+def test_a_truncated_response_never_looks_complete(run: Callable[..., Running]) -> None:
     running = run(WEB_SEND_TIMEOUT="1", WEB_QUEUE_TIMEOUT="1", WEB_THREADS="1")
     with running.connect((GET % b"stream").replace(b"1.1", b"1.0")) as slow:
         assert running.application.closing.wait(5)
@@ -277,7 +277,7 @@ def test_an_answer_that_is_cut_off_never_looks_whole(run: Callable[..., Running]
 
 
 @pytest.mark.parametrize(
-    ("sent", "answer"),
+    ("sent", "response"),
     [
         (b"", b""),
         (b"GET", b"HTTP/1.1 408 "),
@@ -287,10 +287,10 @@ def test_an_answer_that_is_cut_off_never_looks_whole(run: Callable[..., Running]
     ],
 )
 def test_each_part_of_a_request_has_a_deadline(
-    run: Callable[..., Running], sent: bytes, answer: bytes
+    run: Callable[..., Running], sent: bytes, response: bytes
 ) -> None:
     running = run(WEB_HEAD_TIMEOUT="1", WEB_BODY_TIMEOUT="1")
-    assert running.ask(sent)[:13] == answer
+    assert running.ask(sent)[:13] == response
 
 
 def test_a_body_too_large_to_keep_is_read_by_the_thread(run: Callable[..., Running]) -> None:
@@ -298,7 +298,7 @@ def test_a_body_too_large_to_keep_is_read_by_the_thread(run: Callable[..., Runni
     length = b"Content-Length: 800000\r\n\r\n"
     body = b"y" * 800_000
     assert running.ask(POST % b"echo" + length + body).endswith(b"y" * 1000)
-    # It asks in vain for the rest of this one, and gets no answer.
+    # The thread waits in vain for the rest of this one, and makes no response.
     assert b" 200 " not in running.ask(POST % b"echo" + length + b"y")
     eventually(lambda: running.lines[-1] == "1 connections dropped: body")
 
@@ -320,9 +320,9 @@ def test_bodies_too_large_to_keep_leave_a_thread_to_others(
         second = stack.enter_context(running.connect(head + b"y"))
         eventually(lambda: running.worker.pool.large_queued)
         assert running.worker.pool.large_in_flight == 1
-        answer = running.ask(closing(GET % b"1"))
-        assert (b" 200 " in answer) == (threads == 2), answer
-        # One that has had its time is told so; one that comes later has its turn.
+        response = running.ask(closing(GET % b"1"))
+        assert (b" 200 " in response) == (threads == 2), response
+        # One that has waited too long gets a 503; one that comes later gets its turn.
         assert b" 503 " in second.recv(65536)
         assert not running.worker.pool.large_queued
         patience = dataclasses.replace(running.worker.settings, web_queue_timeout=60)
@@ -366,9 +366,9 @@ def test_a_client_that_waits_for_a_100_gets_one(
     with running.connect(POST % b"echo" + expect) as connection:
         assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(body)
-        answer = b"".join(iter(lambda: connection.recv(65536), b""))
-    assert answer.startswith(b"HTTP/1.1 200 OK")
-    assert answer.endswith(b"y" * size)
+        response = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert response.startswith(b"HTTP/1.1 200 OK")
+    assert response.endswith(b"y" * size)
 
 
 @pytest.mark.parametrize("size", [3, 200_000])
@@ -381,7 +381,7 @@ def test_http_1_0_knows_no_100(run: Callable[..., Running], size: int) -> None:
         assert connection.recv(65536).startswith(b"HTTP/1.0 200 OK")
 
 
-def test_what_a_client_sends_too_much_is_read_so_that_it_gets_its_answer(
+def test_what_a_client_sends_too_much_is_read_so_that_it_gets_its_response(
     run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = run(MAX_BODY_BYTES="1000")
@@ -404,17 +404,17 @@ def test_a_request_waits_for_a_thread_no_longer_than_it_may(run: Callable[..., R
         with running.connect(GET % b"1") as waiting:
             eventually(lambda: running.worker.pool.queued)
             assert running.ask(GET % b"livez").endswith(b'{"status": "ok"}\n')
-            refused = b"".join(iter(lambda: waiting.recv(65536), b""))
-        assert refused.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
-        assert b"Retry-After: 5\r\n" in refused
-        refused = running.ask(b"HEAD" + (GET % b"1").removeprefix(b"GET"))
-        assert refused.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
-        assert refused.endswith(b"\r\n\r\n")  # RFC 9110, 9.3.2: without a body
+            rejected = b"".join(iter(lambda: waiting.recv(65536), b""))
+        assert rejected.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+        assert b"Retry-After: 5\r\n" in rejected
+        rejected = running.ask(b"HEAD" + (GET % b"1").removeprefix(b"GET"))
+        assert rejected.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+        assert rejected.endswith(b"\r\n\r\n")  # RFC 9110, 9.3.2: without a body
         eventually(lambda: any("dropped: overload" in line for line in running.lines))
         running.application.go_on.set()
 
 
-def test_a_probe_is_answered_for_as_long_as_threads_may_be_busy(
+def test_a_probe_gets_a_response_for_as_long_as_threads_may_be_busy(
     run: Callable[..., Running],
 ) -> None:
     """However long the worker was idle before; but not when they hang."""
@@ -452,20 +452,20 @@ PROBE = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
         PROBE + b"\r\n" + PROBE + b"\r\n",
     ],
 )
-def test_only_a_plain_probe_is_answered_without_a_thread(
+def test_only_a_plain_probe_gets_a_response_without_a_thread(
     run: Callable[..., Running], request_: bytes
 ) -> None:
     running = run(WEB_THREADS="1", WEB_QUEUE_TIMEOUT="1")
     with running.connect(GET % b"wait"):
         assert running.application.entered.wait(5)
-        answer = running.ask(PROBE + b"User-Agent: kube-probe/1.33\r\nAccept: */*\r\n\r\n")
-        assert answer.startswith(b"HTTP/1.1 200 ")
-        assert b"\r\nX-Request-ID: " in answer
+        response = running.ask(PROBE + b"User-Agent: kube-probe/1.33\r\nAccept: */*\r\n\r\n")
+        assert response.startswith(b"HTTP/1.1 200 ")
+        assert b"\r\nX-Request-ID: " in response
         assert running.ask(request_).startswith(b"HTTP/1.1 503 ")
         running.application.go_on.set()
 
 
-def test_the_port_of_the_metrics_answers_no_probe(
+def test_the_port_of_the_metrics_serves_no_probe(
     run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = run(WEB_THREADS="1", WEB_QUEUE_TIMEOUT="1")
@@ -494,7 +494,7 @@ def test_an_application_that_breaks_takes_no_thread_with_it(run: Callable[..., R
     assert b" 200 " in running.ask(closing(GET % b"1"))
 
 
-def test_for_one_too_many_another_goes(run: Callable[..., Running]) -> None:
+def test_for_one_too_many_another_is_closed(run: Callable[..., Running]) -> None:
     running = run(LIMIT="2")
     with running.connect(b"GET") as partial, running.connect() as silent:
         eventually(
@@ -531,14 +531,14 @@ def test_of_more_clients_than_it_may_hold_none_loses_a_request(
 ) -> None:
     monkeypatch.setattr(lifecycle, "MIN_IDLE", 60)
     running = run(LIMIT="4")
-    answers: list[bytes] = []
+    responses: list[bytes] = []
 
     def ask() -> None:
         connection = running.connect()
         for _ in range(20):
             connection.sendall(closing(GET % b"1") if last else GET % b"1")
-            answers.append(whole(connection))
-            if b"Connection: close" in answers[-1]:
+            responses.append(whole(connection))
+            if b"Connection: close" in responses[-1]:
                 connection.close()
                 connection = running.connect()
         connection.close()
@@ -548,10 +548,10 @@ def test_of_more_clients_than_it_may_hold_none_loses_a_request(
         client.start()
     for client in clients:
         client.join(5)
-    assert len(answers) == 16 * 20
+    assert len(responses) == 16 * 20
 
 
-def test_it_looks_for_a_request_before_it_closes_a_silent_connection(
+def test_it_looks_for_a_request_before_it_closes_an_idle_connection(
     run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = run()
@@ -584,7 +584,7 @@ def test_what_came_in_time_counts_when_the_loop_stood_still(
         assert whole(client).startswith(b"HTTP/1.1 200")
 
 
-def test_at_the_end_it_takes_all_who_wait_but_no_more_than_it_may_hold(
+def test_at_the_end_it_accepts_all_that_wait_but_no_more_than_it_may_hold(
     run: Callable[..., Running],
 ) -> None:
     running = run(LIMIT="2", WEB_THREADS="1")
@@ -672,7 +672,7 @@ def test_a_connection_is_not_left_to_a_worker_that_hangs(beside: Callable[..., R
     assert 0.2 <= time.monotonic() - began < 2  # waited for once, not for each
 
 
-def test_who_has_fewer_connections() -> None:
+def test_which_worker_has_fewer_connections() -> None:
     def count(own: int, other: int, *said: int) -> bool:
         state.set_connections(0, own)
         state.set_connections(5, other)
@@ -753,7 +753,7 @@ def test_what_is_kept_is_no_more_than_twice_what_is_counted(size: int) -> None:
     assert taken == made
 
 
-def test_it_ends_when_all_are_answered_and_loses_nobody(
+def test_it_ends_when_all_are_served_and_loses_no_request(
     run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lifecycle, "MIN_IDLE", 5)
@@ -767,8 +767,8 @@ def test_it_ends_when_all_are_answered_and_loses_nobody(
         with pytest.raises(ConnectionRefusedError):
             running.connect()
         kept.sendall(GET % b"1")
-        answer = b"".join(iter(lambda: kept.recv(65536), b""))
-        assert b"Connection: close" in answer
+        response = b"".join(iter(lambda: kept.recv(65536), b""))
+        assert b"Connection: close" in response
         running.application.go_on.set()
         assert b"Connection: close" in busy.recv(65536)
     running.thread.join(5)
@@ -894,7 +894,7 @@ def test_it_asks_for_a_successor_once_and_ends_without_its_arbiter(
     time.sleep(0.1)
     assert running.worker.nr == 2
     assert not state.has_flag(0, state.WANTS_SUCCESSOR)
-    # At once: by the next tick a busy worker would have answered hundreds more.
+    # At once: by the next tick a busy worker would have served hundreds more.
     running.worker.loop.next_tick = time.monotonic() + 60
     assert b" 200 " in running.ask(closing(GET % b"1"))
     eventually(lambda: sent)
@@ -923,7 +923,7 @@ def test_it_takes_as_many_connections_as_files_allow(monkeypatch: pytest.MonkeyP
     assert capacity(10_000, 4) == 10_000
 
 
-def test_it_refuses_to_speak_tls() -> None:
+def test_it_does_not_start_with_tls() -> None:
     config = Config()
     Worker.check_config(config, None)  # type: ignore[arg-type]
     config.set("certfile", "x")
@@ -947,7 +947,7 @@ def test_gunicorn_sees_a_socket_that_leaves_all_else_to_the_loop() -> None:
 
 
 def test_a_head_goes_out_with_what_follows() -> None:
-    """Whoever gets a head, and then nothing, can ask nobody else for the answer."""
+    """A proxy that gets a head, and then nothing, can no longer retry elsewhere."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.setblocking(False)

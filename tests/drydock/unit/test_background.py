@@ -1,0 +1,279 @@
+"""The background process, run as such."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import urllib3
+
+from drydock import Service, healthcheck
+from drydock.failures import StartError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclasses.dataclass
+class Work:
+    """A running background process, and the file that it prints to."""
+
+    process: subprocess.Popen[str]
+    file: Path
+    port: int
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """What it has printed: each line is whole, and one object."""
+        whole = self.file.read_text().split("\n")[:-1]
+        return [json.loads(line) for line in whole]
+
+    def said(self, word: str) -> list[dict[str, Any]]:
+        return [line for line in self.lines if word in line["message"]]
+
+    def wait_for(self, word: str, count: int = 1) -> list[dict[str, Any]]:
+        deadline = time.monotonic() + 30
+        while len(found := self.said(word)) < count:
+            assert self.process.poll() is None, self.file.read_text()
+            assert time.monotonic() < deadline, self.file.read_text()
+            time.sleep(0.05)
+        return found
+
+    def health(self) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-IS", str(healthcheck.__file__)]
+        variables = {"APP_PORT": str(self.port)}
+        return subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+
+
+@contextlib.contextmanager
+def work(folder: Path, step: str, stdout: int | None = None, **variables: str) -> Iterator[Work]:
+    """Run it with its data in `folder`; it prints to a file there, unless told otherwise."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    environment = {name: value for name, value in os.environ.items() if "DATABASE" not in name} | {
+        "APP_ENV": "test",
+        "APP_PORT": str(port),
+        "DATA_DIR": str(folder),
+        "METRICS_PORT": "0",
+        "STEP": step,
+        "WORK_INTERVAL": "60",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        **variables,
+    }
+    file = folder / "log"
+    with (
+        file.open("w") as stream,
+        subprocess.Popen(
+            [sys.executable, "-m", "probe", "work"],
+            env=environment,
+            stdout=stdout or stream,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process,
+    ):
+        try:
+            yield Work(process, file, port)
+        finally:
+            process.kill()
+
+
+def test_it_calls_the_step_again_after_the_interval_and_stops_when_idle(tmp_path: Path) -> None:
+    with work(tmp_path, "write", WORK_INTERVAL="1") as running:
+        first, second = running.wait_for("ends", 2)[:2]
+        assert "step 1 ends: 1 notes" in first["message"]
+        assert "step 2 ends: 2 notes" in second["message"]  # each is committed
+        assert running.health().returncode == 0
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(5) == 0
+        assert running.lines[-1]["message"] == "stopped"
+    # Whoever is the next at this port in a container is not taken for a background process.
+    assert not Path(healthcheck.heartbeat_path(running.port)).exists()
+
+
+def test_a_step_that_has_more_to_do_is_called_again_at_once(tmp_path: Path) -> None:
+    with work(tmp_path, "more") as running:
+        running.wait_for("step 3 ends")
+        time.sleep(1)
+        assert not running.said("step 4")
+
+
+def test_what_a_step_raises_is_logged_with_its_trace_and_rolled_back(tmp_path: Path) -> None:
+    with work(tmp_path, "fail once", WORK_INTERVAL="1") as running:
+        running.wait_for("step 2 ends: 1 notes")
+        (failure,) = running.said("the step failed")
+        assert failure["level"] == "error"
+        assert failure["message"] == "the step failed; the next is in 1 s"
+        assert failure["exc_info"].endswith("RuntimeError: this step\nfails")
+        assert running.health().returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_lets_the_step_end(tmp_path: Path, number: int) -> None:
+    with work(tmp_path, "slow") as running:
+        running.wait_for("begins")
+        running.process.send_signal(number)
+        assert running.process.wait(20) == 0
+        (ends,) = running.said("ends")
+        assert "step 1 ends: 1 notes, stopping: True" in ends["message"]
+        assert not running.said("step 2")
+        assert running.said("stopping: the step has up to 7 s to end")
+
+
+def test_a_stop_cuts_off_a_step_that_takes_too_long(tmp_path: Path) -> None:
+    with work(tmp_path, "slow", GRACEFUL_TIMEOUT="1") as running:
+        running.wait_for("begins")
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(20) == 0
+        assert not running.said("ends")
+        assert running.said("the step was cut off: it did not end within 1 s")
+        assert running.lines[-1]["message"] == "stopped"
+    with work(tmp_path, "write") as running:  # and what it had written is rolled back
+        running.wait_for("ends: 1 notes")
+
+
+def test_a_second_signal_waits_for_nothing(tmp_path: Path) -> None:
+    with work(tmp_path, "stubborn", GRACEFUL_TIMEOUT="60") as running:
+        running.wait_for("begins")
+        running.process.send_signal(signal.SIGTERM)
+        running.wait_for("stopping")
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(5) == 128 + signal.SIGTERM
+
+
+def test_a_step_that_hangs_ends_the_process_and_shows_where(tmp_path: Path) -> None:
+    with work(tmp_path, "slow", WORK_TIMEOUT="1") as running:
+        assert running.process.wait(30) == 1
+        (cut,) = running.said("the step was cut off after 1 s (WORK_TIMEOUT)")
+        assert "time.sleep(3)" in cut["exc_info"]
+
+
+@pytest.mark.parametrize("stop", [True, False])
+def test_a_step_that_will_not_be_cut_off_ends_the_process(tmp_path: Path, *, stop: bool) -> None:
+    limit = "GRACEFUL_TIMEOUT" if stop else "WORK_TIMEOUT"
+    with work(tmp_path, "stubborn", None, **{limit: "1"}) as running:
+        running.wait_for("begins")
+        if stop:
+            running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(30) == 1
+        assert running.lines[-1]["message"].startswith("the step did not end")
+
+
+def test_a_pause_costs_no_step(tmp_path: Path) -> None:
+    """It is stopped for longer than its step may take."""
+    with work(tmp_path, "slow", WORK_TIMEOUT="6") as running:
+        running.wait_for("begins")
+        running.process.send_signal(signal.SIGSTOP)
+        time.sleep(7)
+        running.process.send_signal(signal.SIGCONT)
+        running.wait_for("step 1 ends")
+
+
+def test_a_process_that_stands_still_is_unhealthy(tmp_path: Path) -> None:
+    with work(tmp_path, "write") as running:
+        running.wait_for("ends")
+        heartbeat = Path(healthcheck.heartbeat_path(running.port))
+        late = time.monotonic() - 5
+        running.process.send_signal(signal.SIGSTOP)
+        os.utime(heartbeat, (late, late))
+        done = running.health()
+        assert done.returncode == 1
+        assert "the background process hangs: 5 s overdue" in done.stderr
+        running.process.send_signal(signal.SIGCONT)
+        deadline = time.monotonic() + 10
+        while running.health().returncode != 0:
+            assert time.monotonic() < deadline
+
+
+def test_a_step_may_take_its_time_without_a_tick(tmp_path: Path) -> None:
+    """As one does that is busy outside of Python; the health check waits as long as the limit."""
+    with work(tmp_path, "slow", WORK_TIMEOUT="100") as running:
+        running.wait_for("begins")
+        due = Path(healthcheck.heartbeat_path(running.port)).stat().st_mtime
+        assert 100 < due - time.monotonic() <= 110
+
+
+def test_the_metrics_tell_of_the_steps(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with work(tmp_path, "fail once", WORK_INTERVAL="1", METRICS_PORT=str(port)) as running:
+        running.wait_for("step 2 ends")
+        time.sleep(0.5)
+        before = time.time()
+        metrics = urllib3.request("GET", f"http://127.0.0.1:{port}/metrics", timeout=10).data
+        found = dict(
+            line.rsplit(" ", 1)
+            for line in metrics.decode().splitlines()
+            if line.startswith("app_work")
+        )
+        assert float(found['app_work_steps_total{result="failed"}']) == 1
+        assert float(found['app_work_steps_total{result="done"}']) >= 1
+        assert float(found["app_work_step_duration_seconds_count"]) >= 2
+        assert before - 30 < float(found["app_work_last_success_timestamp_seconds"]) <= before + 1
+
+
+def test_a_child_of_a_step_can_be_stopped_by_itself(tmp_path: Path) -> None:
+    with work(tmp_path, "fork", WORK_INTERVAL="1") as running:
+        assert running.wait_for("the child ended", 2)[0]["message"].endswith("-15")
+        assert "stopping: False" in running.wait_for("ends")[0]["message"]
+
+
+def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as taken:
+        port = taken.getsockname()[1]
+        with work(tmp_path, "write", METRICS_PORT=str(port)) as running:
+            assert running.process.wait(30) == 1
+            printed = running.file.read_text()
+    assert f"error: METRICS_PORT={port}: Address already in use. Expected a free port." in printed
+    assert "Traceback" not in printed
+
+
+def test_a_bad_setting_is_one_line(tmp_path: Path) -> None:
+    with work(tmp_path, "write", WORK_TIMEOUT="0") as running:
+        assert running.process.wait(30) == 1
+        (line,) = running.file.read_text().splitlines()
+    assert line.startswith("error: WORK_TIMEOUT='0': ")
+
+
+def test_a_reader_that_stalls_stops_no_step(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, bytes(4096))
+    os.set_blocking(writing, True)
+    try:
+        with work(tmp_path, "write", writing, WORK_INTERVAL="1") as running:
+            deadline = time.monotonic() + 30
+            while notes(tmp_path / "app.sqlite") < 2:
+                assert time.monotonic() < deadline
+                assert running.process.poll() is None
+                time.sleep(0.1)
+            running.process.send_signal(signal.SIGTERM)
+            assert running.process.wait(10) == 0
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def notes(database: Path) -> int:
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        try:
+            return int(connection.execute("SELECT count(*) FROM notes").fetchone()[0])
+        except sqlite3.OperationalError:
+            return 0  # not migrated yet
+
+
+def test_a_service_without_one_says_so() -> None:
+    with pytest.raises(StartError, match="this service has no background process"):
+        Service("probe").load_step()
