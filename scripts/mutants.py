@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import sys
 import tomllib
@@ -52,7 +53,8 @@ def describe(mutant: str) -> tuple[str, int, str]:
     old = [text for sign, text in hunk if sign != "+"]
     begin = next(n for n in range(len(source)) if source[n : n + len(old)] == old)
     line = begin + next(n for n, (sign, _) in enumerate(hunk, 1) if sign in ("-", "+"))
-    removed, added = (" ".join(text for sign, text in hunk if sign == side) for side in "-+")
+    code = [(sign, re.sub(r"  # .*", "", text)) for sign, text in hunk]
+    removed, added = (" ".join(text for sign, text in code if sign == side) for side in "-+")
     return file, line, f"{removed} => {added}"
 
 
