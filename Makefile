@@ -23,7 +23,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 upgrade: LOCK += $(if $(PACKAGE),--upgrade-package "$(PACKAGE)",--upgrade)
 
 .PHONY: help up down logs dev rollout backup restore debug test lint unit image contract chaos \
-	stack fork save push lock upgrade migration format venv docs screenshot clean python
+	stack fork mutants save push lock upgrade migration format venv docs screenshot clean python
 
 help: ## Show this list
 	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -96,6 +96,9 @@ stack: $(BIN)/installed ## Prove the stack's promises: outages, rollouts, secret
 fork: $(BIN)/installed ## Make a fork in a temporary folder, add one of each to it, prove it
 	@$(BIN)/pytest -rP tests/drydock/fork
 
+mutants: $(BIN)/installed ## Prove that the unit tests notice it when a line of drydock is broken
+	@$(BIN)/python scripts/mutants.py
+
 save: python ## Keep the image in a file: make save FILE=image.tar
 	@$(PYTHON) scripts/image.py save $(if $(FILE),"$(FILE)")
 
@@ -134,7 +137,7 @@ clean: python ## Remove what the other verbs made; asks before it deletes the da
 		$(PYTHON) scripts/stack.py clean; \
 		$(PYTHON) scripts/image.py remove; \
 	fi
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .mutants .mypy_cache .pytest_cache .ruff_cache
 
 python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

@@ -21,20 +21,30 @@ def writer_only(view: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(view)
     def guarded(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401
-        settings = current().settings
-        if settings.api_token is None:
-            if not settings.development:
-                raise Forbidden("Writing is off: no API_TOKEN is set.")
-            return view(*arguments, **named)
-        # Not by werkzeug's parser, which reads a token with "=" in it as parameters.
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        # In constant time, so that the time does not show how much of a guess was right.
-        if scheme.lower() != "bearer" or not hmac.compare_digest(
-            token.strip().encode(errors="replace"), settings.api_token.encode()
-        ):
-            raise Unauthorized(
-                "A valid bearer token is needed.", www_authenticate=WWWAuthenticate("bearer")
-            )
+        require_writer()
         return view(*arguments, **named)
 
     return guarded
+
+
+def require_writer() -> None:
+    """Reject a request that may not write. A function of its own, which `make mutants` can change.
+
+    Raises:
+        Forbidden: if no token is set, outside of development.
+        Unauthorized: if the request does not have the token.
+
+    """
+    settings = current().settings
+    if settings.api_token is None:
+        if not settings.development:
+            raise Forbidden("Writing is off: no API_TOKEN is set.")
+        return
+    # Not by werkzeug's parser, which reads a token with "=" in it as parameters.
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    # In constant time, so that the time does not show how much of a guess was right.
+    if scheme.lower() != "bearer" or not hmac.compare_digest(
+        token.strip().encode(errors="replace"), settings.api_token.encode()
+    ):
+        challenge = WWWAuthenticate("bearer")
+        raise Unauthorized("A valid bearer token is needed.", www_authenticate=challenge)

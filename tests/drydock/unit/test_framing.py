@@ -15,6 +15,15 @@ HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
+# As RFC 6585 and RFC 9110 have them, 413 as RFC 7231 did.
+TITLES = {
+    400: "Bad Request",
+    413: "Request Entity Too Large",
+    414: "URI Too Long",
+    431: "Request Header Fields Too Large",
+}
+
+
 def ready(data: bytes, kept: int = 100, most: int = 1000) -> tuple[bool, bool]:
     frame = Frame()
     return frame.ready(bytearray(data), kept, most), frame.complete
@@ -36,6 +45,10 @@ def ready(data: bytes, kept: int = 100, most: int = 1000) -> tuple[bool, bool]:
         CHUNKED + b"3\r\nabc\r\n0\r\n\r\n",
         CHUNKED + b"3;a=b\r\nabc\r\n1\r\nd\r\n0\r\nA: b\r\n\r\n",
         HEAD + b"Transfer-Encoding: gzip, Chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+        HEAD + b"Transfer-Encoding: gzip,\tchunked \r\n\r\n1\r\na\r\n0\r\n\r\n",
+        HEAD + b"Transfer-Encoding: gzip,chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+        HEAD + b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        CHUNKED + b"1F\r\n" + b"x" * 31 + b"\r\n0\r\n\r\n",
     ],
 )
 def test_a_request_is_ready_with_its_last_byte_and_not_before(request_bytes: bytes) -> None:
@@ -59,6 +72,11 @@ def test_a_request_is_ready_with_its_last_byte_and_not_before(request_bytes: byt
         HEAD + b"Content-Length: +3\r\n\r\n",
         HEAD + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
         HEAD + b"Transfer-Encoding: chunked, gzip\r\n\r\n",
+        # Not white space in HTTP, though Python's strip() takes it away.
+        HEAD + b"Content-Length: \x0b3\r\n\r\n",
+        HEAD + b"Transfer-Encoding: \x0bchunked\r\n\r\n",
+        HEAD + b"Transfer-Encoding: gzip,\x0bchunked,\x0b\r\n\r\n",
+        HEAD + b"Content-Length: 3:4\r\n\r\n",
         CHUNKED + b"zz\r\n",
         HEAD + b"Content-Length: 101\r\n\r\n",
         CHUNKED + b"65\r\n",
@@ -72,6 +90,7 @@ def test_what_is_not_waited_for_is_the_parser_s_at_once(request_bytes: bytes) ->
     ("request_bytes", "status"),
     [
         (b"x" * (HEAD_BYTES + 1), 414),
+        (b"GET /" + b"x" * HEAD_BYTES + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
         (b"GET / HTTP/1.1\r\nX: " + b"x" * HEAD_BYTES, 431),
         (b"GET / HTTP/1.1\r\nX: " + b"x" * HEAD_BYTES + b"\r\n\r\n", 431),
         (HEAD + b"Content-Length: 1001\r\n\r\n", 413),
@@ -95,6 +114,119 @@ def test_what_is_too_large_is_rejected(request_bytes: bytes, status: int) -> Non
     with pytest.raises(TooLargeError) as rejected:
         ready(request_bytes)
     assert rejected.value.status == status
+    assert rejected.value.title == str(rejected.value) == TITLES[status]
+
+
+def head_of(size: int, end: bytes = b"") -> bytes:
+    """A head of so many bytes, with its end if that is given."""
+    return b"GET / HTTP/1.1\r\nHost: x\r\nX: ".ljust(size - len(end), b"x") + end
+
+
+def chunk_with(overhead: int) -> bytes:
+    """A chunk of one byte, and so many around it."""
+    return b"1;".ljust(overhead - 4, b"x") + b"\r\nx\r\n"
+
+
+# Around chunks there may be as many bytes as the largest body and the largest head have: 66,536.
+AROUND = CHUNKED + chunk_with(1000) * 66
+
+
+@pytest.mark.parametrize(
+    ("most", "complete", "more", "status"),
+    [
+        (head_of(HEAD_BYTES, b"\r\n\r\n"), True, head_of(HEAD_BYTES + 1, b"\r\n\r\n"), 431),
+        (head_of(HEAD_BYTES), False, head_of(HEAD_BYTES + 1), 431),
+        (
+            HEAD + b"Content-Length: 1000\r\n\r\n",
+            False,
+            HEAD + b"Content-Length: 1001\r\n\r\n",
+            413,
+        ),
+        (CHUNKED + b"3E8\r\n", False, CHUNKED + b"3E9\r\n", 413),
+        (CHUNKED + b"1\r\nx\r\n3E7\r\n", False, CHUNKED + b"1\r\nx\r\n3E8\r\n", 413),
+        (
+            CHUNKED + b"1;".ljust(CHUNK_LINE_BYTES, b"x"),
+            False,
+            CHUNKED + b"1;".ljust(CHUNK_LINE_BYTES + 1, b"x"),
+            400,
+        ),
+        (
+            CHUNKED + b"0;".ljust(CHUNK_LINE_BYTES, b"x") + b"\r\n\r\n",
+            True,
+            CHUNKED + b"0;".ljust(CHUNK_LINE_BYTES + 1, b"x") + b"\r\n\r\n",
+            400,
+        ),
+        (
+            AROUND + chunk_with(536) + chunk_with(5) + b"0\r\n\r\n",
+            True,
+            AROUND + chunk_with(537) + chunk_with(5) + b"0\r\n\r\n",
+            413,
+        ),
+        (
+            CHUNKED + b"0" + b"\r\nX: ".ljust(HEAD_BYTES, b"x"),
+            False,
+            CHUNKED + b"0" + b"\r\nX: ".ljust(HEAD_BYTES + 1, b"x"),
+            431,
+        ),
+    ],
+)
+def test_a_request_may_be_so_large_and_not_a_byte_larger(
+    most: bytes, complete: bool, more: bytes, status: int
+) -> None:
+    assert ready(most, 1000, 1000) == (complete, complete)
+    with pytest.raises(TooLargeError) as rejected:
+        ready(more, 1000, 1000)
+    assert rejected.value.status == status
+
+
+def test_a_length_of_18_digits_is_a_length() -> None:
+    limits = (10**18, 10**18)
+    assert ready(HEAD + b"Content-Length: " + b"9" * 18 + b"\r\n\r\n", *limits) == (False, False)
+    with pytest.raises(TooLargeError):
+        ready(HEAD + b"Content-Length: 1" + b"0" * 18 + b"\r\n\r\n", *limits)
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "large"),
+    [
+        (HEAD + b"Content-Length: 100\r\n\r\n", False),
+        (HEAD + b"Content-Length: 101\r\n\r\n", True),
+        (CHUNKED + b"64\r\n", False),
+        (CHUNKED + b"65\r\n", True),
+        (CHUNKED + b"1\r\nx\r\n63\r\n", False),
+        (CHUNKED + b"1\r\nx\r\n64\r\n", True),
+    ],
+)
+def test_a_body_larger_than_what_is_kept_is_not_waited_for(
+    request_bytes: bytes, large: bool
+) -> None:
+    frame = Frame()
+    assert frame.ready(bytearray(request_bytes), 100, 1000) == large
+    assert (frame.large, frame.complete) == (large, False)
+
+
+def test_trailer_fields_are_bounded_whatever_the_body_s_size() -> None:
+    body = CHUNKED + b"9C40\r\n" + b"x" * 40_000 + b"\r\n0\r\nX: y"
+    assert ready(body, 50_000, 50_000) == (False, False)
+    assert ready(body + b"\r\n\r\n", 50_000, 50_000) == (True, True)
+
+
+def test_a_frame_knows_of_a_request_only_what_is_there() -> None:
+    frame = Frame()
+    head = bytearray(HEAD)
+    assert not frame.ready(head, 100, 1000)
+    assert frame.head_bytes == 0
+    head += b"\r\n"
+    assert frame.ready(head, 100, 1000)
+    assert frame.head_bytes == len(head)
+    facts = (frame.complete, frame.large, frame.expects_continue, frame.continue_sent)
+    assert facts == (True, False, False, False)
+
+
+def test_empty_lines_alone_are_the_parser_s_at_once() -> None:
+    """RFC 9112, 2.2: one may come before a request line. Two are a head without one."""
+    assert not ready(b"\r\n")[0]
+    assert ready(b"\r\n\r\n")[0]
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@ from __future__ import annotations
 import json
 import logging
 import re
+import string
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from drydock import logs
-from drydock.middleware import Observe, trace_id
+from drydock.middleware import Observe, request_id, trace_id
 from drydock.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,6 +23,13 @@ pytestmark = pytest.mark.usefixtures("restored_logging")
 
 def lines(capfd: pytest.CaptureFixture[str]) -> list[str]:
     return capfd.readouterr().out.splitlines()
+
+
+PRINTED = [chr(code) for code in range(0x20, 0x7F)]
+
+
+def replaced(text: str, at: int, character: str) -> str:
+    return text[:at] + character + text[at + 1 :]
 
 
 def test_json_is_an_object_a_line_whatever_is_logged(capfd: pytest.CaptureFixture[str]) -> None:
@@ -154,6 +162,53 @@ def test_traceparent_is_understood(header: str, found: str | None) -> None:
     assert trace_id({"HTTP_TRACEPARENT": header}) == found
 
 
+def test_a_trace_s_fields_are_hexadecimal_in_small_letters_and_of_one_length() -> None:
+    """https://www.w3.org/TR/trace-context/#traceparent-header-field-values"""
+    fields = ["01", TRACE, "00f067aa0ba902b7", "01"]
+
+    def understood(*changed: str) -> bool:
+        return trace_id({"HTTP_TRACEPARENT": "-".join(changed)}) is not None
+
+    for at, field in enumerate(fields):
+        before, after = fields[:at], fields[at + 1 :]
+        for where in (0, len(field) - 1):
+            given = {c for c in PRINTED if understood(*before, replaced(field, where, c), *after)}
+            assert given == set(string.digits + "abcdef"), (at, where)
+        assert not understood(*before, field[1:], *after)
+        assert not understood(*before, field + "0", *after)
+        assert not understood(*before, "", *after)
+        assert not understood(*before, *after)
+    for at in (2, 35, 52):
+        whole = "-".join(fields)
+        given = {c for c in PRINTED if understood(replaced(whole, at, c))}
+        assert given == {"-"}, at
+    # Version 00 ends here, a later one may go on behind a hyphen.
+    for version, more in (("00", ""), ("01", "-"), ("01", "-x-y"), ("fe", "-")):
+        assert understood(version, *fields[1:3], fields[3] + more)
+    for version, more in (("00", "-"), ("01", "x"), ("01", "x-"), ("ff", "-"), ("ff", "")):
+        assert not understood(version, *fields[1:3], fields[3] + more)
+    # Zeros alone are no id; one digit that is none makes it one.
+    for at in (1, 2):
+        zeros = "0" * len(fields[at])
+        assert not understood(*fields[:at], zeros, *fields[at + 1 :])
+        for where in (0, len(zeros) - 1):
+            assert understood(*fields[:at], replaced(zeros, where, "1"), *fields[at + 1 :])
+
+
+def test_a_request_id_has_these_characters_and_no_other() -> None:
+    letters = set(string.ascii_letters + string.digits)
+
+    def kept(given: str) -> bool:
+        return request_id({"HTTP_X_REQUEST_ID": given}) == given
+
+    assert {c for c in PRINTED if kept(c)} == letters
+    assert {c for c in PRINTED if kept(f"{c}x")} == letters
+    assert {c for c in PRINTED if kept(f"x{c}")} == letters | set("._-")
+    assert kept("x" * 128)
+    assert not kept("x" * 129)
+    assert not kept("x\n")
+
+
 @pytest.mark.parametrize("given", ["abc", "A.b_c-1", "0" * 128])
 def test_a_well_formed_request_id_is_kept(build: Build, given: str) -> None:
     response = build().test_client().get("/livez", headers={"X-Request-ID": given})
@@ -184,6 +239,45 @@ def test_every_line_of_a_request_has_its_ids_and_no_other_line(
     inside, outside = (json.loads(line) for line in lines(capfd) if "from with" in line)
     assert (inside["request_id"], inside["trace_id"]) == ("r1", TRACE)
     assert (outside["request_id"], outside["trace_id"]) == (None, None)
+
+
+def test_requests_without_an_id_have_one_each(build: Build) -> None:
+    client = build().test_client()
+    ids = {client.get("/livez").headers["X-Request-ID"] for _ in "abc"}
+    assert len(ids) == 3
+    assert all(re.fullmatch("[0-9a-f]{32}", found) for found in ids)
+
+
+def observed(seen: dict[str, Any], *more: Any) -> tuple[Any, ...]:
+    """What the server is told of a response to a request; `more` is what its application adds."""
+    told: list[tuple[Any, ...]] = []
+
+    def application(_: Any, start: Any) -> list[bytes]:
+        start("200 OK", [("A", "b")], *more)
+        return []
+
+    def start(*arguments: Any) -> Any:
+        told.append(arguments)
+
+    response: Any = Observe(application)(seen, start)
+    response.close()
+    (arguments,) = told
+    return arguments
+
+
+def test_the_access_line_has_the_ids_that_the_client_knows() -> None:
+    seen = environ(HTTP_TRACEPARENT=f"00-{TRACE}-00f067aa0ba902b7-01")
+    told = observed(seen)
+    settings = Settings(log_format="json")
+    line = json.loads(logs.access_line(settings, seen, status=200, seconds=0, size=0, now=0))
+    assert told[:2] == ("200 OK", [("A", "b"), ("X-Request-ID", line["request_id"])])
+    assert line["trace_id"] == TRACE
+
+
+def test_what_an_application_says_of_an_error_reaches_the_server() -> None:
+    """PEP 3333: with `exc_info` an application replaces a response that it has begun already."""
+    error = (ValueError, ValueError("broken"), None)
+    assert observed(environ(), error)[2] is error
 
 
 def test_the_ids_are_reset_when_the_application_fails() -> None:

@@ -3,10 +3,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client import REGISTRY
+
+from drydock.middleware import Observe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +29,31 @@ def test_requests_are_counted_by_method_route_and_status(build: Build) -> None:
         client.get(f"/hello/{name}")
     assert value("http_requests_total", **labels) == before + 3
     assert value("http_request_duration_seconds_count", method="GET", route="/hello/{name}") >= 3
+    assert value("http_requests_in_flight") == 0
+
+
+def test_a_request_takes_as_long_as_it_takes(build: Build) -> None:
+    app = build()
+
+    @app.get("/nap")
+    def nap() -> str:
+        time.sleep(0.05)
+        return "up"
+
+    seconds = ("http_request_duration_seconds_sum", {"method": "GET", "route": "/nap"})
+    app.test_client().get("/nap")
+    assert 0.05 <= value(seconds[0], **seconds[1]) < 5
+
+
+def test_a_request_is_a_500_if_the_application_ends_before_it_has_a_status() -> None:
+    def ends(*_: object) -> list[bytes]:
+        raise SystemExit
+
+    labels = {"method": "GET", "route": "unmatched", "status": "500"}
+    before = value("http_requests_total", **labels)
+    with pytest.raises(SystemExit):
+        Observe(ends)({"REQUEST_METHOD": "GET"}, lambda *_: lambda _: None)
+    assert value("http_requests_total", **labels) == before + 1
     assert value("http_requests_in_flight") == 0
 
 

@@ -13,11 +13,14 @@ if TYPE_CHECKING:
 NETWORKS = (ip_network("10.0.0.0/8"), ip_network("192.0.2.7/32"), ip_network("fd00::/8"))
 
 
-def seen(peer: str, **headers: str) -> dict[str, Any]:
-    """What the application sees of a request that came from `peer`."""
-    environ = {"REMOTE_ADDR": peer, "wsgi.url_scheme": "http", "HTTP_HOST": "inside"}
+def seen(peer: str | None, scheme: str = "http", **headers: str) -> dict[str, Any]:
+    """What the application sees of a request that came from `peer`, or from nobody knows where."""
+    environ = {"wsgi.url_scheme": scheme, "HTTP_HOST": "inside"}
+    if peer is not None:
+        environ["REMOTE_ADDR"] = peer
     environ |= {f"HTTP_X_FORWARDED_{name.upper()}": value for name, value in headers.items()}
-    TrustedProxies(lambda *_: [], NETWORKS)(environ, lambda *_: lambda _: None)
+    response = TrustedProxies(lambda *_: [b"served"], NETWORKS)(environ, lambda *_: lambda _: None)
+    assert response == [b"served"]
     return environ
 
 
@@ -39,6 +42,25 @@ def seen(peer: str, **headers: str) -> dict[str, Any]:
         ("10.1.2.3", "198.51.100.1:555", "198.51.100.1"),
         ("10.1.2.3", "[2001:db8::1]:555", "2001:db8::1"),
         ("10.1.2.3", "198.51.100.1:x", "10.1.2.3"),
+        ("10.1.2.3", "[2001:db8::1]", "2001:db8::1"),
+        ("10.1.2.3", "[2001:db8::1]:x", "10.1.2.3"),
+        ("10.1.2.3", "[198.51.100.1", "10.1.2.3"),
+        ("10.1.2.3", "198.51.100.1:", "10.1.2.3"),
+        ("10.1.2.3", "198.51.100.1:55555", "198.51.100.1"),
+        ("10.1.2.3", "198.51.100.1:5x", "10.1.2.3"),
+        ("10.1.2.3", "198.51.100.1]", "10.1.2.3"),
+        ("10.1.2.3", "[2001:db8::1]:55555", "2001:db8::1"),
+        ("10.1.2.3", "[2001:db8::1]555", "10.1.2.3"),
+        ("10.1.2.3", "[2001:db8::1]:5:6", "10.1.2.3"),
+        ("10.1.2.3", "[2001:db8::1]:", "10.1.2.3"),
+        ("10.1.2.3", "[2001:db8::1]]", "10.1.2.3"),
+        ("10.1.2.3", "[[2001:db8::1]", "10.1.2.3"),
+        ("10.1.2.3", "2001:db8::1]", "10.1.2.3"),
+        ("10.1.2.3", "x[2001:db8::1]", "10.1.2.3"),
+        ("10.1.2.3", "[]", "10.1.2.3"),
+        ("10.1.2.3", ":555", "10.1.2.3"),
+        ("10.1.2.3", "198.51.100.1\n", "198.51.100.1"),
+        ("10.1.2.3", "198.51.100.1\n198.51.100.2", "10.1.2.3"),
         # Others are not believed.
         ("198.51.100.9", "127.0.0.1", "198.51.100.9"),
         ("192.0.2.8", "127.0.0.1", "192.0.2.8"),
@@ -57,8 +79,31 @@ def test_scheme_and_host_are_the_last_proxy_s() -> None:
     assert environ["HTTP_HOST"] == "shop.example"
 
 
-def test_another_scheme_is_ignored() -> None:
-    assert seen("10.1.2.3", proto="javascript")["wsgi.url_scheme"] == "http"
+@pytest.mark.parametrize(("inside", "outside"), [("http", "https"), ("https", "http")])
+def test_one_proxy_s_scheme_and_host_count(inside: str, outside: str) -> None:
+    environ = seen("10.1.2.3", inside, proto=outside, host="shop.example:8443")
+    assert environ["wsgi.url_scheme"] == outside
+    assert environ["HTTP_HOST"] == "shop.example:8443"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("proto", ["javascript", "", "https,", "https, ", "HTTPS", "httpsx"])
+def test_another_scheme_is_ignored(scheme: str, proto: str) -> None:
+    assert seen("10.1.2.3", scheme, proto=proto)["wsgi.url_scheme"] == scheme
+
+
+def test_what_a_proxy_does_not_say_stays() -> None:
+    expected = {"REMOTE_ADDR": "10.1.2.3", "wsgi.url_scheme": "http", "HTTP_HOST": "inside"}
+    assert seen("10.1.2.3") == expected
+    assert seen("10.1.2.3", host="", proto="")["HTTP_HOST"] == "inside"
+
+
+def test_without_an_address_nobody_is_trusted() -> None:
+    """As behind a socket of the file system."""
+    forwarded = {"for": "198.51.100.1", "proto": "https", "host": "evil"}
+    environ = seen(None, **forwarded)
+    assert "REMOTE_ADDR" not in environ
+    assert (environ["wsgi.url_scheme"], environ["HTTP_HOST"]) == ("http", "inside")
 
 
 def test_nobody_s_scheme_and_host_are_ignored() -> None:

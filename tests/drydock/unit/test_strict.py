@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import itertools
+import re
+import string
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -51,13 +54,35 @@ def test_a_host_is_a_name_or_an_address_and_perhaps_a_port(host: str) -> None:
 )
 def test_any_other_host_is_rejected(host: str) -> None:
     for version in ("1.0", "1.1"):
-        with pytest.raises(InvalidHeader):
+        with pytest.raises(InvalidHeader, match="'HOST'"):
             checked(f"GET / HTTP/{version}", f"Host: {host}")
+
+
+PRINTED = [chr(code) for code in range(0x21, 0x7F)]
+
+
+def taken(host: str) -> bool:
+    try:
+        checked("GET / HTTP/1.1", f"Host: {host}")
+    except InvalidHeader:
+        return False
+    return True
+
+
+def test_a_host_has_these_characters_and_no_other() -> None:
+    letters = set(string.ascii_letters + string.digits)
+    assert {c for c in PRINTED if taken(f"{c}x")} == letters | set("._-")
+    assert {c for c in PRINTED if taken(f"x{c}x")} == letters | set("._-")
+    assert {c for c in PRINTED if taken(f"[{c}]")} == set(string.hexdigits + ":.")
+    assert {c for c in PRINTED if taken(f"[::{c}]:80")} == set(string.hexdigits + ":.")
+    assert {c for c in PRINTED if taken(f"x:8{c}")} == set(string.digits)
+    for host in ("::1", "::1]", "[]", "[::1", "[[::1]]", "[::1]x", "x[::1]", "[::1]80", "x:80:"):
+        assert not taken(host), host
 
 
 def test_a_host_has_to_be_there_since_http_1_1() -> None:
     for line in ("GET / HTTP/1.1", "GET / HTTP/1.2", "GET http://x/ HTTP/1.1"):
-        with pytest.raises(InvalidHeader):
+        with pytest.raises(InvalidHeader, match="'HOST'"):
             checked(line, "Accept: */*")
     checked("GET / HTTP/1.0")
 
@@ -69,6 +94,11 @@ def test_a_host_has_to_be_there_since_http_1_1() -> None:
         ("HTTPS://y:81/z", "y:81", "/z"),
         ("http://[::1]", "[::1]", "/"),
         ("http://y?q", "y", "/"),
+        ("http://y/?q", "y", "/"),
+        ("http://y/", "y", "/"),
+        ("https://y", "y", "/"),
+        ("hTTp://Y:/z", "Y:", "/z"),
+        ("http://y/z?http://x/", "y", "/z"),
     ],
 )
 def test_an_absolute_target_s_host_takes_the_field_s_place(
@@ -83,11 +113,13 @@ def test_an_absolute_target_s_host_takes_the_field_s_place(
     "target",
     [
         *("/x#y", "http://y/#z", "ftp://y/", "http:///z", "http://u@y/", "http://:80/"),
-        *("http://y:z/", "http://y\\z/", "x/http://y", "?http://y"),
+        *("http://y:z/", "http://y\\z/", "x/http://y", "?http://y", "http//y/", "http:/y/"),
+        *("http:y/", "httpss://y/", "htp://y/", "xhttp://y/", "http://", "http://?q", "http:///"),
+        *("http://y/z#", "http://y?q#z", "http://y#z", "http://[::1/", "http://y@/", "https:"),
     ],
 )
 def test_any_other_target_is_rejected(target: str) -> None:
-    with pytest.raises(InvalidRequestLine):
+    with pytest.raises(InvalidRequestLine, match=re.escape(repr(target)[1:-1])):
         checked(f"GET {target} HTTP/1.1", "Host: x")
 
 
@@ -115,7 +147,7 @@ def test_a_response_has_a_version_that_the_server_speaks() -> None:
 
 @pytest.mark.parametrize("value", ["gzip, chunked", "identity, chunked", "deflate,chunked"])
 def test_no_coding_but_chunked_is_taken(value: str) -> None:
-    with pytest.raises(InvalidHeader):
+    with pytest.raises(InvalidHeader, match="'TRANSFER-ENCODING'"):
         checked("POST / HTTP/1.1", "Host: x", f"Transfer-Encoding: {value}", content=b"0\r\n\r\n")
     checked("POST / HTTP/1.1", "Host: x", "Transfer-Encoding: Chunked", content=b"0\r\n\r\n")
 
@@ -136,8 +168,9 @@ CHUNKED = "Transfer-Encoding: chunked"
 def test_content_that_nobody_reads_has_to_be_whole_and_valid(
     method: str, field: str, content: bytes, error: type[Exception]
 ) -> None:
-    with pytest.raises(error):
+    with pytest.raises(error) as rejected:
         checked(f"{method} / HTTP/1.1", "Host: x", field, content=content)
+    assert error is not InvalidHeader or "'TRANSFER-ENCODING'" in str(rejected.value)
 
 
 @pytest.mark.parametrize(
@@ -153,6 +186,28 @@ def test_content_that_is_longer_than_any_stays_unread() -> None:
     request = checked("GET / HTTP/1.1", "Host: x", "Content-Length: 11", content=b"x" * 11)
     assert request.should_close()
     assert request.body.read() == b"x" * 11
+
+
+@pytest.mark.parametrize(
+    ("field", "content"),
+    [
+        ("Content-Length: 10", b"x" * 10),
+        (CHUNKED, b"a\r\n" + b"x" * 10 + b"\r\n0\r\n\r\n"),
+    ],
+)
+def test_content_may_be_as_long_as_a_body_may_be(field: str, content: bytes) -> None:
+    request = checked("GET / HTTP/1.1", "Host: x", field, content=content)
+    assert not request.should_close()
+    assert request.body.read() == b"x" * 10
+
+
+def test_of_content_without_end_no_more_is_read_than_tells_that_it_is_too_long() -> None:
+    head = f"GET / HTTP/1.1\r\nHost: x\r\n{CHUNKED}\r\n\r\n".encode()
+    chunks = iter([b"64\r\n" + b"x" * 100 + b"\r\n"] * 1000)
+    request: Any = next(RequestParser(Config(), itertools.chain([head], chunks), ("192.0.2.1", 1)))
+    with pytest.raises(InvalidHeader):
+        strict.pre_request(None, request)
+    assert len(list(chunks)) > 980  # gunicorn reads 1 KiB at once
 
 
 def test_content_that_is_to_be_read_or_awaited_is_left_alone() -> None:
@@ -172,7 +227,9 @@ def test_a_broken_rest_ends_the_connection_without_a_second_response(
     next(whole)
     assert strict.skip_body(whole)
     assert not strict.skip_body(broken)
-    assert "closed the connection of ('192.0.2.1', 1)" in caplog.text
+    (record,) = caplog.records
+    line = "closed the connection of ('192.0.2.1', 1): Invalid chunk size: b'zz'"
+    assert record.getMessage() == line
     with pytest.raises(StopIteration):
         next(broken)
 
