@@ -25,8 +25,8 @@ ENV PYTHONNODEBUGRANGES=1
 # A stage knows an argument from before the first stage only if it, or a stage below it, names it.
 ARG PYTHON
 
-# ---- rootfs: the file system of the image, from Debian packages ---------------------------------
-FROM base AS rootfs
+# ---- packages: what the image has of Debian, as the archive has it today ------------------------
+FROM base AS packages
 # A pipe fails when any part of it does.
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 WORKDIR /debs
@@ -43,6 +43,11 @@ RUN --mount=type=bind,source=requirements/debian.list,target=/debian.list \
         libssl3t64 libffi8 libsqlite3-0 libexpat1 libuuid1 \
         libpython$PYTHON-minimal libpython$PYTHON-stdlib python$PYTHON-minimal \
     && rm -rf /var/lib/apt/lists/*
+
+
+# ---- rootfs: the file system of the image, from those packages ----------------------------------
+FROM packages AS rootfs
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 
 # base-files comes first: it makes /bin, /lib and /lib64 links into /usr, where others would make
 # them directories. Scanners find each package's control file and checksums in status.d; Debian

@@ -5,8 +5,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
 
-# The image's name, by default the project's own. `contract` builds that one, but takes one that
-# you name yourself as it is: here, or pulled.
+# The image's name, by default the project's own. `contract`, `chaos` and `stack` build that one, but
+# take one that you name yourself as it is: here, or pulled.
 IMAGE ?= $(shell sed -n '0,/^name = "/s/^name = "\([^"]*\)".*/\1/p' pyproject.toml)
 # Any Python from 3.11 on runs the scripts and the tests.
 PYTHON ?= python3
@@ -22,11 +22,16 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 # The newest of all, or of one.
 upgrade: LOCK += $(if $(PACKAGE),--upgrade-package "$(PACKAGE)",--upgrade)
 
-.PHONY: help up down logs dev rollout backup restore debug test lint unit image contract chaos \
-	stack fork mutants save push lock upgrade migration format venv docs screenshot clean python
+# Each worker takes one file after the other; what is marked `alone` comes last, one by one. More
+# workers than cores, since they wait more than they compute.
+SIDE_BY_SIDE := $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+
+.PHONY: help up down logs dev rollout backup restore debug test test-full lint unit image \
+	contract chaos stack fork mutants save push lock upgrade migration format venv docs \
+	screenshot clean python
 
 help: ## Show this list
-	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo "IMAGE=name:tag names the image for every verb; it is now $(IMAGE)."
 
 up: python ## Build and start the stack, wait until it is healthy, show where it is
@@ -58,7 +63,12 @@ debug: python ## Open a shell beside the running service, with bash, curl, ps an
 	docker run --rm --interactive $$(if [[ -t 0 ]]; then echo --tty; fi) --cap-drop ALL \
 		--pid "container:$$service" --network "container:$$service" "$$image" bash
 
-test: lint unit image contract stack ## Do all that CI does
+test: lint unit image ## Do all that CI does on a push
+	@$(SIDE_BY_SIDE) tests/drydock/stack tests/drydock/image tests/drydock/chaos --image "$(IMAGE)"
+
+# What each verb below proves at length with TEST_FULL=1 is listed in docs/testing.md.
+test-full: export TEST_FULL := 1
+test-full: test ## Do the same at length, as CI does nightly; before a release
 
 lint: $(BIN)/installed ## Check Dockerfiles, Python, shell scripts, workflows and the compose file
 	$(BIN)/ruff format --check
@@ -75,23 +85,21 @@ lint: $(BIN)/installed ## Check Dockerfiles, Python, shell scripts, workflows an
 unit: $(BIN)/installed ## Run the unit tests in the image, on SQLite and PostgreSQL, and on this machine
 	@$(PYTHON) scripts/image.py build --target test
 	@PYTHONPATH=tests $(BIN)/python scripts/unit.py
-	@$(BIN)/pytest tests/drydock/unit tests/drydock/repository
-	@$(BIN)/pytest tests/app
 
 image: python ## Build the image and print its size
 	@$(PYTHON) scripts/image.py build
 
 contract: $(BIN)/installed ## Prove the image's promises against running containers
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
-	@$(BIN)/pytest tests/drydock/image tests/drydock/chaos --image "$(IMAGE)"
+	@$(SIDE_BY_SIDE) tests/drydock/image --image "$(IMAGE)"
 
-chaos: $(BIN)/installed ## Prove at length that nothing is lost by stops, reloads, crashes and attacks
+chaos: $(BIN)/installed ## Prove that nothing is lost by stops, reloads, crashes and attacks; show figures
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
-	@CHAOS_FULL=1 $(BIN)/pytest -rP tests/drydock/chaos --image "$(IMAGE)"
+	@$(BIN)/pytest -rP tests/drydock/chaos --image "$(IMAGE)"
 
 stack: $(BIN)/installed ## Prove the stack's promises: outages, rollouts, secrets, the page
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
-	@$(BIN)/pytest tests/drydock/stack --image "$(IMAGE)"
+	@$(SIDE_BY_SIDE) tests/drydock/stack --image "$(IMAGE)"
 
 fork: $(BIN)/installed ## Make a fork in a temporary folder, add one of each to it, prove it
 	@$(BIN)/pytest -rP tests/drydock/fork

@@ -1,20 +1,32 @@
-"""Run the unit tests in the image's own interpreter: on SQLite, then on a real PostgreSQL server.
+"""Run the unit tests side by side: in the image, on SQLite and on PostgreSQL; on this machine.
 
-Run with tests/ on the path: this uses its module `containers`.
+In the image its own interpreter runs them, on this machine that of .venv. They wait more than they
+compute, so three at once take little longer than one. Run with tests/ on the path: this uses its
+module `containers`.
 """
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
 import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
 
 import image
-from common import entry, say
+from common import ROOT, entry, say
 from containers import SECCOMP, network, postgres
 
-PYTEST = ("python3", "-m", "pytest", "-p", "no:cacheprovider")
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    Commands = Generator[tuple[str, ...]]
+
 # The template's tests, with a service of their own, and the fork's. Each in a process of its own,
 # since both services have tables.
 SUITES = {"drydock": "tests/drydock/unit", "app": "tests/app"}
+PYTEST = ("python3", "-m", "pytest", "-p", "no:cacheprovider")
 COVERAGE = ("--cov-branch", "--cov-report=term:skip-covered", "--cov-fail-under=95")
 # As the service itself is run, except for its limits: some tests start several processes.
 HARDENED = (
@@ -23,25 +35,73 @@ HARDENED = (
 )
 
 
-def run(*command: str) -> None:
-    """Run a command with its output shown; end with its status if it fails."""
-    status = subprocess.run(command, check=False).returncode
-    if status != 0:
-        raise SystemExit(status)
+def on_sqlite() -> Commands:
+    """Each suite in the image, with the coverage that it must have."""
+    for package, tests in SUITES.items():
+        options = (*HARDENED, "--network", "none", image.name("test"))
+        yield ("docker", "run", *options, *PYTEST, f"--cov={package}", *COVERAGE, tests)
+
+
+def on_postgresql() -> Commands:
+    """Each suite in the image, on a real server."""
+    with network() as net, postgres(net) as (_, address):
+        options = (*HARDENED, "--network", net, "--env", f"TEST_DATABASE_URL={address}")
+        for tests in SUITES.values():
+            yield ("docker", "run", *options, image.name("test"), *PYTEST, tests)
+
+
+def on_this_machine() -> Commands:
+    """Each suite, and the tests of the repository."""
+    yield (sys.executable, "-m", "pytest", SUITES["drydock"], "tests/drydock/repository")
+    yield (sys.executable, "-m", "pytest", SUITES["app"])
+
+
+def run(commands: Commands) -> tuple[bool, str]:
+    """Run one command after the other until one fails; whether none did, and what they printed."""
+    began = time.monotonic()
+    printed = ""
+    passed = True
+    with contextlib.closing(commands):
+        for command in commands:
+            done = subprocess.run(
+                command,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                check=False,
+            )
+            printed += done.stdout
+            if done.returncode != 0:
+                passed = False
+                break
+    return passed, f"{printed}    {time.monotonic() - began:.0f} s\n"
 
 
 def main() -> None:
-    """Run each suite on both databases."""
-    test = image.name("test")
-    for package, tests in SUITES.items():
-        say(f"unit tests of {package} in the image, on SQLite")
-        coverage = (f"--cov={package}", *COVERAGE)
-        run("docker", "run", *HARDENED, "--network", "none", test, *PYTEST, *coverage, tests)
-    with network() as net, postgres(net) as (_, address):
-        database = ("--network", net, "--env", f"TEST_DATABASE_URL={address}")
-        for package, tests in SUITES.items():
-            say(f"unit tests of {package} in the image, on PostgreSQL")
-            run("docker", "run", *HARDENED, *database, test, *PYTEST, tests)
+    """Run all of them to the end, show the output of each as a whole, fail if one has failed."""
+    ways = {
+        "in the image, on SQLite": on_sqlite(),
+        "in the image, on PostgreSQL": on_postgresql(),
+        "on this machine": on_this_machine(),
+    }
+    say(f"unit tests {'; '.join(ways)}: side by side ...")
+    failed = []
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        running = {pool.submit(run, commands): where for where, commands in ways.items()}
+        for done in concurrent.futures.as_completed(running):
+            where = running[done]
+            passed, printed = done.result()
+            say(f"unit tests {where}")
+            sys.stdout.write(printed)
+            sys.stdout.flush()
+            if not passed:
+                failed.append(where)
+    if failed:
+        say(f"unit tests failed {'; '.join(failed)}")
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

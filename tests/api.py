@@ -8,8 +8,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from depth import FULL
+
 if TYPE_CHECKING:
     from containers import Container
+
+# Of requests, for each operation at the most.
+EXAMPLES = 500 if FULL else 100
 
 
 def check_api(container: Container, token: str, folder: Path, *, examples: int) -> int:

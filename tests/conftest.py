@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from typing import TYPE_CHECKING
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,7 +15,7 @@ from containers import docker
 from processes import heed_interrupts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 heed_interrupts()
 
@@ -20,6 +23,55 @@ heed_interrupts()
 def pytest_addoption(parser: pytest.Parser) -> None:
     default = os.environ.get("IMAGE")
     parser.addoption("--image", default=default, help="the image to prove (default: $IMAGE)")
+
+
+def has_workers(config: pytest.Config) -> bool:
+    """Whether this process runs no tests, but has workers that do."""
+    return bool(getattr(config.option, "numprocesses", None))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the run an id that is known here as well as to its workers."""
+    if has_workers(config):
+        config.option.testrunuid = config.option.testrunuid or uuid.uuid4().hex
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put what is marked `alone` last, where workers run files side by side, and its file late.
+
+    Else a worker would wait with such a test until the others have run out of files.
+    """
+    if hasattr(config, "workerinput"):
+        alone = {item for item in items if item.get_closest_marker("alone")}
+        late = {item.path for item in alone}
+        items.sort(key=lambda item: (item.path in late, item in alone))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Run a test that is marked `alone` while no other runs: in this checkout, in any process.
+
+    Its fixtures are set up and torn down under the same lock. Such a test must not start pytest
+    here: that would wait for it for ever.
+    """
+    folder = os.open(Path(__file__).parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
+        return (yield)
+    finally:
+        os.close(folder)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)  # after the workers' end, before the summary
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, Any, Any]:
+    """Remove what interrupted or killed workers have left."""
+    try:
+        return (yield)
+    finally:
+        if has_workers(session.config):
+            left = containers.sweep(session.config.option.testrunuid)
+            if left:
+                print("\nremoved what tests had left:", *left)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
+import random
 import socket
 import subprocess
 import time
@@ -46,31 +48,47 @@ def inspect(thing: str) -> dict[str, Any]:
     return found
 
 
+# In the names of all that one run makes, in whichever of pytest-xdist's workers: see `sweep`.
+RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)[:8]
+
+
 def unique(kind: str) -> str:
     """A name that nothing else on this engine has."""
-    return f"contract-{kind}-{uuid.uuid4().hex[:12]}"
+    return f"contract-{kind}-{RUN}-{uuid.uuid4().hex[:8]}"
 
 
-_given: set[int] = set()
+# The kernel takes higher ones for outgoing connections: net.ipv4.ip_local_port_range.
+PORTS = range(20_000, 32_000)
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on now; another one each time, for the kernel repeats some."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port: int = probe.getsockname()[1]
-        if port not in _given:
-            _given.add(port)
+    """A TCP port that nobody listens on, and no other test gets before this process ends.
+
+    Tests run side by side, in several processes: between the check of a port and its use another
+    one would find it free as well. Hence a socket with the port's name, which the kernel gives to
+    one process only and takes back from one that is gone.
+    """
+    for port in random.sample(PORTS, len(PORTS)):
+        with socket.socket(socket.AF_UNIX) as claim, contextlib.suppress(OSError):
+            claim.bind(f"\0drydock-port-{port}")
+            socket.create_server(("", port)).close()
+            claim.detach()  # and never closed
             return port
+    raise AssertionError(f"no port of {PORTS} is free")
 
 
-def eventually(condition: Callable[[], Any], within: float, what: str) -> Any:
-    """Wait until `condition()` is true, `within` seconds at the most; return what it gave."""
+def eventually(
+    condition: Callable[[], Any], within: float, what: str, *, every: float = 0.1
+) -> Any:
+    """Wait until `condition()` is true, `within` seconds at the most; return what it gave.
+
+    It is asked every so many seconds.
+    """
     deadline = time.monotonic() + within
     while not (result := condition()):
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within} s: {what}")
-        time.sleep(0.1)
+        time.sleep(every)
     return result
 
 
@@ -93,7 +111,7 @@ class Container:
                 raise AssertionError(f"it ended with {state['ExitCode']}: {self.logs()}")
             return "yes" if state["Health"]["Status"] == "healthy" else None
 
-        eventually(settled, 60, "healthy")
+        eventually(settled, 60, "healthy", every=0.25)  # each look starts a program
         return self
 
     def get(self, path: str, method: str = "GET", **options: Any) -> urllib3.BaseHTTPResponse:
@@ -141,6 +159,26 @@ def remove_containers(which: str) -> None:
     """Remove the containers that match a `docker ps` filter, so that what they use can go too."""
     for container in docker("ps", "--all", "--quiet", "--filter", which).stdout.split():
         docker("rm", "--force", "--volumes", container)
+
+
+def sweep(run: str) -> list[str]:
+    """Remove what a run of that id has left, and return its names.
+
+    Each worker removes what it has made. But after Ctrl-C pytest-xdist gives it five seconds, then
+    interrupts that as well, and kills it after ten.
+    """
+    left = []
+    for listing, removal in (
+        ("ps --all --format {{.Names}} --filter name=-RUN-", "rm --force --volumes"),
+        ("network ls --format {{.Name}} --filter name=-RUN-", "network rm"),
+        ("volume ls --format {{.Name}} --filter name=-RUN-", "volume rm"),
+        ("image ls --format {{.Repository}}:{{.Tag}} --filter reference=*-RUN-*", "image rm"),
+    ):
+        words = listing.replace("RUN", run[:8]).split()
+        if found := docker(*words).stdout.split():
+            docker(*removal.split(), *found, check=False)
+            left += found
+    return left
 
 
 @contextlib.contextmanager

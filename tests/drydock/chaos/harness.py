@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import os
 import re
 import signal
 import statistics
@@ -22,13 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).parent
-# `make chaos` asks for many rounds; without it there are enough to notice what is broken.
-FULL = bool(os.environ.get("CHAOS_FULL"))
-
-
-def rounds(full: int, short: int) -> range:
-    """So many, by whether this is the full run."""
-    return range(full if FULL else short)
 
 
 @contextlib.contextmanager

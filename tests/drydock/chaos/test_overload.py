@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from chaos.harness import Result, load, memory, report, server
 from containers import eventually
 
 if TYPE_CHECKING:
     from containers import Container
+
+pytestmark = pytest.mark.alone
 
 SECONDS = 5
 # 10 ms of the processor each: what can be served depends on it, and not on the clients.

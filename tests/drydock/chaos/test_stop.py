@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from chaos.harness import exit_status, load, report, rounds, server
+from chaos.harness import exit_status, load, report, server
 from containers import Container, docker, eventually
+from depth import rounds
 
 KINDS = {
     "fast": ("--clients", 64),
@@ -135,6 +136,7 @@ def test_a_stop_during_a_reload_is_not_put_off(image: str) -> None:
         assert took < 7
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("delay", [0, 0.1, 0.2, 0.4])
 def test_a_stop_while_it_starts_is_handled(image: str, delay: float) -> None:
     """The kernel keeps from process 1 all signals that it has no handler for."""

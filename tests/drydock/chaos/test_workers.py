@@ -14,17 +14,16 @@ from pathlib import Path
 import pytest
 
 from chaos.harness import (
-    FULL,
     exit_status,
     load,
     memory,
     replaced,
     report,
-    rounds,
     server,
     workers,
 )
 from containers import docker, eventually
+from depth import FULL, rounds
 
 
 def test_no_request_is_lost_by_reloads(image: str) -> None:
@@ -67,6 +66,7 @@ def inside(pid: int) -> str:
     return found[1]
 
 
+@pytest.mark.alone
 def test_a_killed_worker_loses_only_its_own_requests(image: str) -> None:
     """Those that clients had sent it, one each; and it has a successor at once."""
     asked = ("--clients", 32, "--path", "/chaos/worker")
@@ -97,6 +97,7 @@ def test_a_killed_worker_loses_only_its_own_requests(image: str) -> None:
             assert result.lost + result.truncated < 28, result
 
 
+@pytest.mark.alone
 def test_workers_share_the_connections(image: str) -> None:
     """Also those that are kept, few and come together: each worker has a core of its own."""
     with server(image) as container:
@@ -117,6 +118,7 @@ def test_workers_share_the_connections(image: str) -> None:
     pytest.fail(f"{shares}")
 
 
+@pytest.mark.alone
 def test_the_memory_of_a_worker_stays(image: str) -> None:
     requests = 200_000 if FULL else 20_000
     clients = ("--clients", 16, "--keep-alive", "--seconds")
@@ -160,26 +162,28 @@ def test_workers_that_die_at_every_first_request_end_it(image: str) -> None:
         assert container.logs().count("5 workers in a row died before their first response") == 1
 
 
+@pytest.mark.alone
 def test_no_request_is_lost_by_a_pause(image: str) -> None:
     """Longer than a worker's main loop may stand still, and than anything may take."""
     limits = (f"WEB_{name}_TIMEOUT=2" for name in ("HANG", "HEAD", "BODY", "SEND", "QUEUE"))
     options = ("WEB_KEEPALIVE=2", *limits)
     with server(image, *(word for option in options for word in ("--env", option))) as container:
-        for kind in ((), ("--keep-alive",)):
-            with load(container, "--clients", 32, "--patience", 30, *kind) as clients:
-                before = workers(container)
-                for _ in rounds(full=5, short=1):
-                    time.sleep(1)
-                    docker("pause", container.name)
-                    time.sleep(4)
-                    docker("unpause", container.name)
-                time.sleep(2)
+        asked = ("--clients", 32, "--patience", 30)
+        with load(container, *asked) as each, load(container, *asked, "--keep-alive") as kept:
+            before = workers(container)
+            for _ in rounds(full=10, short=1):
+                time.sleep(1)
+                docker("pause", container.name)
+                time.sleep(4)
+                docker("unpause", container.name)
+            time.sleep(2)
+            for clients in (each, kept):
                 result = clients.result(finish=True)
-            report(f"{kind}: {result}")
-            # Those that had waited for a thread for too long got a 503.
-            assert result.lost == result.truncated == result.refused == 0, result
-            assert set(result.statuses) <= {"200", "503"}
-            assert workers(container) == before
+                report(f"{'kept' if clients is kept else 'one each'}: {result}")
+                # Those that had waited for a thread for too long got a 503.
+                assert result.lost == result.truncated == result.refused == 0, result
+                assert set(result.statuses) <= {"200", "503"}
+        assert workers(container) == before
 
 
 def test_a_hung_worker_is_killed_and_a_slow_request_is_not(image: str) -> None:

@@ -1,4 +1,7 @@
-"""The contract itself: a promise that is broken by hand turns a test red that names it."""
+"""The contract itself: a promise that is broken by hand turns a test red that names it.
+
+And the tests run side by side without getting into each other's way.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import base
+from checkouts import copy, environment
 from containers import docker, unique
 
 HERE = Path(__file__).parent
@@ -93,3 +97,66 @@ def test_it_shows_when(what: str, image: str, tmp_path: Path) -> None:
         assert re.search(rf"^FAILED .*::{re.escape(test)}( - |$)", done.stdout, re.MULTILINE)
     finally:
         docker("image", "rm", "--force", broken)
+
+
+TRIAL = """
+import random, time
+import pytest
+from containers import docker, free_port, unique
+
+def note(kind):
+    began = time.monotonic()
+    time.sleep(0.6)
+    with open("noted", "a") as file:
+        file.write(f"{kind} {began} {time.monotonic()}\\n")
+
+@pytest.mark.alone
+def test_alone():
+    note("alone")
+
+def test_beside_others():
+    note("beside")
+
+def test_ports():
+    random.seed(1)  # so that each worker looks for one in the same order
+    with open("ports", "a") as file:
+        file.write("".join(f"{free_port()}\\n" for _ in range(20)))
+
+def test_that_leaves_something():
+    docker("network", "create", unique("network"))
+"""
+
+
+def test_the_tests_themselves_run_side_by_side(tmp_path: Path) -> None:
+    """Ports and names are each test's own, what is `alone` runs alone, and nothing is left."""
+    # In a copy: here, what is alone would wait for this very test.
+    checkout = copy(tmp_path / "checkout")
+    folder = checkout / "tests" / "trial"
+    folder.mkdir()
+    for name in ("a", "b", "c"):
+        (folder / f"test_{name}.py").write_text(TRIAL)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-n", "3", "--dist", "loadfile", "tests/trial"],
+        cwd=checkout,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+    lines = [line.split() for line in (checkout / "noted").read_text().splitlines()]
+    spans = {kind: [(float(b), float(e)) for k, b, e in lines if k == kind] for kind, _, _ in lines}
+    beside, alone = sorted(spans["beside"]), sorted(spans["alone"])
+    assert (len(beside), len(alone)) == (3, 3)
+    assert beside[1][0] < beside[0][1]
+    ends = [max(end for _, end in beside), *(end for _, end in alone)]
+    assert all(end < began for end, (began, _) in zip(ends, alone, strict=False))
+
+    ports = (checkout / "ports").read_text().split()
+    assert len(ports) == len(set(ports)) == 60
+
+    (line,) = re.findall(r"^removed what tests had left: (.*)$", done.stdout, re.MULTILINE)
+    left = set(line.split())
+    assert len(left) == 3
+    assert not left & set(docker("network", "ls", "--format", "{{.Name}}").stdout.split())

@@ -1,4 +1,4 @@
-"""One stack for all tests: `make up` in a copy of this checkout, as a project of its own."""
+"""One stack for the tests of a file: `make up` in a copy of this checkout, as its own project."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     return report
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_stack(probe: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     checkout = copy(tmp_path_factory.mktemp("stack") / "checkout")
     add_services(checkout)
@@ -60,7 +60,7 @@ def shared_stack(probe: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture
 def stack(shared_stack: Stack, request: pytest.FixtureRequest) -> Iterator[Stack]:
-    """The stack of all tests; what a failed one broke is repaired before the next."""
+    """The stack of the tests in a file; what a failed one broke is repaired before the next."""
     yield shared_stack
     if request.node.stash.get(FAILED, False):
         (shared_stack.checkout / ".env").unlink(missing_ok=True)

@@ -95,6 +95,7 @@ def until_served(stack: Stack, word: str) -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.alone
 def test_an_edit_is_served_without_a_rebuild(
     dev: tuple[Stack, Path], hello: Path, show: Callable[[str], None]
 ) -> None:

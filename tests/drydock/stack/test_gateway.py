@@ -240,6 +240,7 @@ def rejected(client: socket.socket) -> bool:
         return True
 
 
+@pytest.mark.alone
 def test_one_address_does_not_use_up_the_room_for_bodies(stack: Stack) -> None:
     head = b"POST /api/notes HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
     clients: list[socket.socket] = []
@@ -318,6 +319,7 @@ def drip(port: int, over: threading.Event, opened: threading.Semaphore) -> None:
             client.close()
 
 
+@pytest.mark.alone
 def test_300_slow_clients_do_not_slow_others(stack: Stack, show: Callable[[str], None]) -> None:
     """Medians and 99th percentiles of interleaved rounds, the best of each: machines are noisy."""
 
