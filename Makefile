@@ -68,7 +68,7 @@ test: lint unit image ## Do all that CI does on a push
 
 # What each verb below proves at length with TEST_FULL=1 is listed in docs/testing.md.
 test-full: export TEST_FULL := 1
-test-full: test ## Do the same at length, as CI does nightly; before a release
+test-full: test fork mutants ## Do the same at length, as CI does nightly; before a release
 
 lint: $(BIN)/installed ## Check Dockerfiles, Python, shell scripts, workflows and the compose file
 	$(BIN)/ruff format --check

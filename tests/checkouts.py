@@ -13,7 +13,16 @@ CHECKOUT = Path(__file__).parents[1]
 
 def environment(**variables: str) -> dict[str, str]:
     """This process's, without what an outer make or a person's settings would change."""
-    own = ("IMAGE", "PORT", "YES", "FILE", "DEBUG_PORT", "GATEWAY_RATE", "GATEWAY_BURST")
+    own = (
+        "IMAGE",
+        "PORT",
+        "YES",
+        "FILE",
+        "DEBUG_PORT",
+        "GATEWAY_RATE",
+        "GATEWAY_BURST",
+        "TEST_FULL",
+    )
     kept = {
         name: value
         for name, value in os.environ.items()
