@@ -1,7 +1,8 @@
 """Run the unit tests side by side: in the image, on SQLite and on PostgreSQL; on this machine.
 
-In the image its own interpreter runs them, on this machine that of .venv. They wait more than they
-compute, so three at once take little longer than one. Run with tests/ on the path: this uses its
+In the image its own interpreter runs them, on this machine that of .venv; on PostgreSQL, those of
+the template's that have a database. They wait more than they compute, so all of them at once, with
+several workers, take little longer than one. Run with tests/ on the path: this uses its
 module `containers`.
 """
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 # The template's tests, with a service of their own, and the fork's. Each in a process of its own,
 # since both services have tables.
 SUITES = {"drydock": "tests/drydock/unit", "app": "tests/app"}
-PYTEST = ("python3", "-m", "pytest", "-p", "no:cacheprovider")
+PYTEST = ("-m", "pytest", "-p", "no:cacheprovider")
+SIDE_BY_SIDE = ("--numprocesses=3", "--dist=worksteal")
 COVERAGE = ("--cov-branch", "--cov-report=term:skip-covered", "--cov-fail-under=95")
 # As the service itself is run, except for its limits: some tests start several processes.
 HARDENED = (
@@ -38,22 +40,22 @@ HARDENED = (
 def on_sqlite() -> Commands:
     """Each suite in the image, with the coverage that it must have."""
     for package, tests in SUITES.items():
-        options = (*HARDENED, "--network", "none", image.name("test"))
-        yield ("docker", "run", *options, *PYTEST, f"--cov={package}", *COVERAGE, tests)
+        options = (*HARDENED, "--network", "none", image.name("test"), "python3", *PYTEST)
+        yield ("docker", "run", *options, *SIDE_BY_SIDE, f"--cov={package}", *COVERAGE, tests)
 
 
 def on_postgresql() -> Commands:
-    """Each suite in the image, on a real server."""
+    """Each suite in the image, on a real server; the tests share its one database."""
     with network() as net, postgres(net) as (_, address):
         options = (*HARDENED, "--network", net, "--env", f"TEST_DATABASE_URL={address}")
         for tests in SUITES.values():
-            yield ("docker", "run", *options, image.name("test"), *PYTEST, tests)
+            yield ("docker", "run", *options, image.name("test"), "python3", *PYTEST, tests)
 
 
 def on_this_machine() -> Commands:
     """Each suite, and the tests of the repository."""
-    yield (sys.executable, "-m", "pytest", SUITES["drydock"], "tests/drydock/repository")
-    yield (sys.executable, "-m", "pytest", SUITES["app"])
+    yield (sys.executable, *PYTEST, *SIDE_BY_SIDE, SUITES["drydock"], "tests/drydock/repository")
+    yield (sys.executable, *PYTEST, SUITES["app"])
 
 
 def run(commands: Commands) -> tuple[bool, str]:

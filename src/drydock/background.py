@@ -154,14 +154,11 @@ class Background:
         self.is_started = True
         self.beat()
         threading.Thread(target=self.watch, name="watch", daemon=True).start()
-        poll = select.poll()
-        poll.register(self.wake, select.POLLIN)
         try:
             while not is_stopping():
                 if not self.run_step(app, step):
-                    poll.poll(self.settings.work_interval * 1000)
-                metrics.log_lines_dropped.inc(self.dropped)
-                self.dropped = 0
+                    self.wait()
+                self.count_dropped()
         except StepCutOff:
             if not is_stopping():
                 log.exception("the step was cut off after %d s (WORK_TIMEOUT)", self.limit)
@@ -172,6 +169,19 @@ class Background:
             self.heartbeat.unlink(missing_ok=True)
         log.info("stopped")
         return 0
+
+    def wait(self) -> None:
+        """Wait for WORK_INTERVAL, or until the process is to stop."""
+        poll = select.poll()
+        poll.register(self.wake, select.POLLIN)
+        end = time.monotonic() + self.settings.work_interval
+        while (left := end - time.monotonic()) > 0 and not poll.poll(min(left, 1) * 1000):
+            self.count_dropped()
+
+    def count_dropped(self) -> None:
+        """Add the dropped lines to the metrics; not in a tick, which may interrupt their lock."""
+        dropped, self.dropped = self.dropped, 0
+        metrics.log_lines_dropped.inc(dropped)
 
     def run_step(self, app: Flask, step: Step) -> bool:
         """Call `step` once; whether there is more to do at once. What goes wrong is logged.

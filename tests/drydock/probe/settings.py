@@ -7,6 +7,8 @@ import dataclasses
 import drydock
 from drydock.settings import one_of, setting, text
 
+KINDS = ("read", "write", "loud", "more", "slow", "fail", "exit", "stubborn", "outside", "fork")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings(drydock.Settings):
@@ -20,7 +22,7 @@ class Settings(drydock.Settings):
     )
     step: str = setting(
         "read",
-        one_of("read", "write", "more", "slow", "fail", "exit", "stubborn", "outside", "fork"),
-        "read, write, more, slow, fail, exit, stubborn, outside or fork",
+        one_of(*KINDS),
+        " or ".join(KINDS),
         "What a step of the background process does.",
     )

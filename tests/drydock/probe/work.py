@@ -26,6 +26,9 @@ def step() -> bool:
     """Log that it begins and ends; between that do what STEP says, and count the notes."""
     number, kind = next(numbers), Settings.current().step
     log.info("step %d begins", number)
+    if kind == "loud":
+        for _ in range(10_000):
+            log.info("x" * 200)  # together more than is kept for a reader that stalls
     if kind == "fork":
         child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
         child.start()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
     from flask.testing import FlaskClient
 
     from applications import Build
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On PostgreSQL run only what has a database; the rest would prove the same once more."""
+    if os.environ.get("TEST_DATABASE_URL"):
+        rest = [item for item in items if "build" not in getattr(item, "fixturenames", ())]
+        items[:] = [item for item in items if item not in rest]
+        config.hook.pytest_deselected(items=rest)
 
 
 @pytest.fixture(autouse=True)

@@ -61,8 +61,7 @@ class Work:
 @contextlib.contextmanager
 def work(folder: Path, step: str, stdout: int | None = None, **variables: str) -> Iterator[Work]:
     """Run it with its data in `folder`; it prints to a file there, unless told otherwise."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {name: value for name, value in os.environ.items() if "DATABASE" not in name} | {
         "APP_ENV": "test",
         "APP_PORT": str(port),
@@ -155,6 +154,11 @@ def test_a_stop_during_the_start_ends_it_before_the_first_step(tmp_path: Path) -
         assert running.lines[-1]["message"] == "stopped"
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
 def caught(status: str, number: int) -> bool:
     """Whether a process handles the signal, by its /proc/PID/status."""
     (mask,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
@@ -245,22 +249,22 @@ def test_a_step_may_take_its_time_without_a_tick(tmp_path: Path) -> None:
 
 
 def test_the_metrics_tell_of_the_steps(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     with work(tmp_path, "fail", WORK_INTERVAL="1", METRICS_PORT=str(port)) as running:
         running.wait_for("step 2 ends")
         time.sleep(0.5)
         before = time.time()
-        metrics = urllib3.request("GET", f"http://127.0.0.1:{port}/metrics", timeout=10).data
-        found = dict(
-            line.rsplit(" ", 1)
-            for line in metrics.decode().splitlines()
-            if line.startswith("app_work")
-        )
-        assert float(found['app_work_steps_total{result="failed"}']) == 1
-        assert float(found['app_work_steps_total{result="done"}']) >= 1
-        assert float(found["app_work_step_duration_seconds_count"]) >= 2
-        assert before - 30 < float(found["app_work_last_success_timestamp_seconds"]) <= before + 1
+        found = metrics(port)
+        assert found['app_work_steps_total{result="failed"}'] == 1
+        assert found['app_work_steps_total{result="done"}'] >= 1
+        assert found["app_work_step_duration_seconds_count"] >= 2
+        assert before - 30 < found["app_work_last_success_timestamp_seconds"] <= before + 1
+
+
+def metrics(port: int) -> dict[str, float]:
+    text = urllib3.request("GET", f"http://127.0.0.1:{port}/metrics", timeout=10).data.decode()
+    samples = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, _, value in samples}
 
 
 def test_a_child_of_a_step_can_be_stopped_by_itself(tmp_path: Path) -> None:
@@ -270,8 +274,7 @@ def test_a_child_of_a_step_can_be_stopped_by_itself(tmp_path: Path) -> None:
 
 
 def test_idle_clients_of_the_metrics_hold_nothing_and_print_nothing(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        address = probe.getsockname()
+    address = ("127.0.0.1", free_port())
     with (
         work(tmp_path, "read", METRICS_PORT=str(address[1])) as running,
         contextlib.ExitStack() as s,
@@ -311,30 +314,54 @@ def test_a_bad_setting_is_one_line(tmp_path: Path) -> None:
     assert line.startswith("error: WORK_TIMEOUT='0': ")
 
 
-def test_a_reader_that_stalls_stops_no_step_and_gets_all_lines_later(tmp_path: Path) -> None:
+@pytest.fixture
+def stalled() -> Iterator[tuple[int, int]]:
+    """Both ends of a pipe that is full."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     with contextlib.suppress(BlockingIOError):
         while True:
             os.write(writing, bytes(4096))
     os.set_blocking(writing, True)
+    os.set_blocking(reading, False)
     try:
-        with work(tmp_path, "write", writing) as running:
-            deadline = time.monotonic() + 30
-            while notes(tmp_path / "app.sqlite") < 1:
-                assert time.monotonic() < deadline
-                assert running.process.poll() is None
-                time.sleep(0.1)
-            os.set_blocking(reading, False)
-            printed = b""
-            while b"step 1 ends" not in printed:  # though nothing new is logged
-                assert time.monotonic() < deadline
-                with contextlib.suppress(BlockingIOError):
-                    printed += os.read(reading, 65536)
-                time.sleep(0.01)
+        yield reading, writing
     finally:
         os.close(reading)
         os.close(writing)
+
+
+def test_a_reader_that_stalls_stops_no_step_and_gets_all_lines_later(
+    tmp_path: Path, stalled: tuple[int, int]
+) -> None:
+    reading, writing = stalled
+    with work(tmp_path, "write", writing) as running:
+        deadline = time.monotonic() + 30
+        while notes(tmp_path / "app.sqlite") < 1:
+            assert time.monotonic() < deadline
+            assert running.process.poll() is None
+            time.sleep(0.1)
+        printed = b""
+        while b"step 1 ends" not in printed:  # though nothing new is logged
+            assert time.monotonic() < deadline
+            with contextlib.suppress(BlockingIOError):
+                printed += os.read(reading, 65536)
+            time.sleep(0.01)
+
+
+def test_lines_that_nobody_reads_are_dropped_and_counted(
+    tmp_path: Path, stalled: tuple[int, int]
+) -> None:
+    port = free_port()
+    with work(tmp_path, "loud", stalled[1], METRICS_PORT=str(port)) as running:
+        deadline = time.monotonic() + 60
+        while notes(tmp_path / "app.sqlite") < 1:
+            assert time.monotonic() < deadline
+            assert running.process.poll() is None
+            time.sleep(0.1)
+        while not 1_000 < metrics(port)["log_lines_dropped_total"] < 10_000:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
 
 
 def notes(database: Path) -> int:
