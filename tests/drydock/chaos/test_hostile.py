@@ -34,11 +34,14 @@ COMPARED = [kind for kind in ATTACKS if "huge" not in kind][: None if FULL else 
 CLIENTS = ("--clients", 8, "--keep-alive", "--patience", 5)
 # The least that p99 is allowed under attack: below it the machine's own noise decides.
 FLOOR = 0.025
+# Seconds: of load without an attack; of an attack, which is longer than the deadline of a head, so
+# that attackers are dropped and connect again.
+QUIET, ATTACKED, DEADLINE = (1.5, 4, 3) if FULL else (1, 2, 1)
 
 
 @pytest.fixture(scope="module")
 def service(image: str) -> Iterator[Container]:
-    with server(image, "--env", "WEB_HEAD_TIMEOUT=3") as container:
+    with server(image, "--env", f"WEB_HEAD_TIMEOUT={DEADLINE}") as container:
         yield container
 
 
@@ -52,11 +55,10 @@ def served(container: Container, seconds: float) -> Result:
 def test_others_do_not_notice(service: Container, kind: str) -> None:
     count, opening, drip = ATTACKS[kind]
     for _ in range(3):  # latency has a say of its own where others use the machine
-        quiet = served(service, 1.5)
+        quiet = served(service, QUIET)
         with attack(service.port, count, opening, drip):
             time.sleep(0.5)
-            # Longer than the deadline of a head: attackers are dropped and connect again.
-            attacked = served(service, 4)
+            attacked = served(service, ATTACKED)
         assert attacked.all_served(), f"{attacked}\n{service.logs()}"
         if attacked.percentile(99) < max(3 * quiet.percentile(99), FLOOR):
             break
@@ -77,10 +79,10 @@ def test_bodies_too_large_to_keep_leave_a_thread_to_others(
     """A thread reads such a body, and waits for its client; but all threads but one do at most."""
     opening = POST + b"Content-Length: %d\r\n\r\n" % size + b"x" * 60_000
     with server(image, *options) as container:
-        quiet = served(container, 1.5)
+        quiet = served(container, QUIET)
         with attack(container.port, 200, opening, b"x"):
             time.sleep(0.5)
-            attacked = served(container, 4)
+            attacked = served(container, ATTACKED)
         p99 = quiet.percentile(99) * 1000, attacked.percentile(99) * 1000
         report(f"{options}: p99 quiet {p99[0]:.1f} ms, under attack {p99[1]:.1f} ms; {attacked}")
         assert attacked.all_served(), attacked
@@ -88,7 +90,6 @@ def test_bodies_too_large_to_keep_leave_a_thread_to_others(
         assert "SIGKILL" not in container.logs()  # for its memory
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("kind", COMPARED)
 def test_stock_settings_stall(image: str, kind: str) -> None:
     """So that it is known that the attacks are some."""

@@ -118,7 +118,6 @@ def test_workers_share_the_connections(image: str) -> None:
     pytest.fail(f"{shares}")
 
 
-@pytest.mark.alone
 def test_the_memory_of_a_worker_stays(image: str) -> None:
     requests = 200_000 if FULL else 20_000
     clients = ("--clients", 16, "--keep-alive", "--seconds")

@@ -112,7 +112,6 @@ def load(container: Container, seconds: float) -> list[int]:
         return [status for each in threads.map(client, range(16)) for status in each]
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize(("memory", "most"), [(96, 1), (256, 3), (1024, 19)])
 def test_what_was_chosen_fits_into_the_memory_under_load(run: Run, memory: int, most: int) -> None:
     container = run("--memory", f"{memory}m", "-e", "API_TOKEN=t").wait_until_healthy()
@@ -127,11 +126,10 @@ def test_what_was_chosen_fits_into_the_memory_under_load(run: Run, memory: int, 
     assert booted(container) == int(line[1])
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("memory", [96, 140])
 def test_replacing_a_worker_fits_into_the_memory_as_well(run: Run, memory: int) -> None:
     """By recycling and by a signal; at 96 MiB the old one ends first."""
-    options = ("--memory", f"{memory}m", "-e", "API_TOKEN=t", "-e", "WEB_MAX_REQUESTS=400")
+    options = ("--memory", f"{memory}m", "-e", "API_TOKEN=t", "-e", "WEB_MAX_REQUESTS=100")
     container = run(*options).wait_until_healthy()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         loading = pool.submit(load, container, 6)
