@@ -82,6 +82,8 @@ def connect(settings: Settings) -> Engine:
         pool_timeout=seconds,
         # A connection that has died since its last use is replaced before it is used.
         pool_pre_ping=True,
+        # A statement's values are clients' data, which no trace in the log should hold.
+        hide_parameters=True,
         connect_args=arguments,
     )
     if address.drivername == "sqlite":
