@@ -40,6 +40,11 @@ requests = Counter("http_requests_total", "Requests served.", ("method", "route"
 durations = Histogram(
     "http_request_duration_seconds", "Time until the response was ready.", ("method", "route")
 )
+writers = Counter(
+    "app_token_requests_total",
+    "Requests with a valid token, by its place in API_TOKEN: 2 is the old one, while it changes.",
+    ("place",),
+)
 in_flight = Gauge("http_requests_in_flight", "Requests in flight.", multiprocess_mode="livesum")
 workers = Gauge("app_workers", "Worker processes.", multiprocess_mode="livesum")
 connections = Gauge(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 EXTENSION = "drydock"  # among Flask's: what an application was built with (drydock.context.State)
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+# Characters. Of hexadecimal digits, 16 are the 64 bits that nobody can guess over a network:
+# https://cheatsheetseries.owasp.org/cheatsheets/Session_Management_Cheat_Sheet.html
+SHORTEST_TOKEN = 16
+LONGEST_TOKEN = 1024
 
 
 class SettingsError(StartError, ValueError):
@@ -54,6 +60,22 @@ def _is_database_url(value: str) -> None:
         return
     if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise ValidationError("Not an address of a kind of database that is supported.")
+
+
+def _words(value: str) -> list[str]:
+    """What spaces or line ends separate; nothing else does, whatever Unicode calls a space."""
+    return re.findall(r"[^ \t\r\n]+", value)
+
+
+def _are_tokens(value: str) -> None:
+    tokens = _words(value)
+    if not 1 <= len(tokens) <= 2:  # noqa: PLR2004 (the new one and the old one)
+        raise ValidationError(f"There are {len(tokens)} tokens.")
+    for place, token in enumerate(tokens, 1):
+        if not re.fullmatch("[!-~]+", token):
+            raise ValidationError(f"Token {place} has a character that is not visible ASCII.")
+        if not SHORTEST_TOKEN <= len(token) <= LONGEST_TOKEN:
+            raise ValidationError(f"Token {place} has {len(token)} characters.")
 
 
 def one_of(*words: str) -> fields.String:
@@ -310,12 +332,12 @@ class Settings:
     )
     api_token: str | None = setting(
         None,
-        fields.String(
-            validate=validate.Regexp(r"[!-~]{1,1024}\Z", error="Not a token."),
-        ),
-        "up to 1024 visible ASCII characters",
+        fields.String(validate=_are_tokens),
+        f"{SHORTEST_TOKEN} to {LONGEST_TOKEN} visible ASCII characters, or two such tokens with a"
+        " space or a line end between them",
         "The bearer token that writing needs. Without one nobody may write; in development"
-        " anybody may.",
+        " anybody may. While it is being changed, two are accepted: the new one first, then the old"
+        " one.",
         secret=True,
     )
 
@@ -323,6 +345,11 @@ class Settings:
     def development(self) -> bool:
         """Whether conveniences that production must not have are on."""
         return self.app_env == "development"
+
+    @property
+    def api_tokens(self) -> list[str]:
+        """The tokens that are accepted, the newest first; none where nobody may write."""
+        return _words(self.api_token or "")
 
     @property
     def jitter(self) -> int:

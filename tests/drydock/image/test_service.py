@@ -234,7 +234,8 @@ def test_a_read_only_data_volume_is_one_line(image: str, volume: str) -> None:
 
 
 def test_the_effective_settings_are_shown_without_the_secrets(image: str) -> None:
-    variables = ("-e", "API_TOKEN=hunter2", "-e", "DATABASE_URL=postgresql://u:hunter2@h/d")
+    address = "DATABASE_URL=postgresql://u:hunter2@h/d"
+    variables = ("-e", "API_TOKEN=hunter2-and-more", "-e", address)
     shown = docker("run", "--rm", *variables, image, "app", "settings").stdout
     assert "APP_ENV=production\n" in shown
     assert "API_TOKEN=********\n" in shown
