@@ -1,8 +1,8 @@
 """The template's settings, each with its type, default, bounds and meaning; a fork adds its own.
 
 All are read from the environment once, at start, and checked together. An empty variable counts
-as unset, since compose files and shells pass an unset one on as empty; only an empty APP_ENV is an
-error. A secret NAME can be given as the path of a file instead, in NAME_FILE.
+as unset, since compose files and shells pass an unset one on as empty; only an empty APP_ENV or
+APP_HOST is an error. A secret NAME can be given as the path of a file instead, in NAME_FILE.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ EXTENSION = "drydock"  # among Flask's: what an application was built with (dryd
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+# The default is another one than the image's: empty, they would turn its production into
+# development, and leave it reachable for nobody.
+NEVER_EMPTY = {"APP_ENV", "APP_HOST"}
+
 # Characters. Of hexadecimal digits, 16 are the 64 bits that nobody can guess over a network:
 # https://cheatsheetseries.owasp.org/cheatsheets/Session_Management_Cheat_Sheet.html
 SHORTEST_TOKEN = 16
@@ -45,6 +49,19 @@ class _Networks(fields.Field[tuple[Network, ...]]):
             return tuple(ipaddress.ip_network(word.strip()) for word in value.split(","))
         except ValueError as error:
             raise ValidationError(f"{error}.") from None
+
+
+class _Address(fields.Field[str]):
+    """An IPv4 or IPv6 address, in its usual spelling."""
+
+    def _deserialize(self, value: str, *_: object, **__: object) -> str:
+        try:
+            address = ipaddress.ip_address(value)
+        except ValueError:
+            raise ValidationError("Not an IPv4 or IPv6 address.") from None
+        if getattr(address, "scope_id", None):
+            raise ValidationError("An address with a zone can't be listened on.")
+        return str(address)
 
 
 def _is_database_url(value: str) -> None:
@@ -129,11 +146,19 @@ class Settings:
         " text, sample data is there, and without `API_TOKEN` anybody may write. The image sets"
         " `production`.",
     )
+    app_host: str = setting(
+        "127.0.0.1",
+        _Address(),
+        "an IPv4 or IPv6 address",
+        "The address that the service and its metrics listen on. `0.0.0.0` is all IPv4 interfaces,"
+        " `::` all interfaces, for IPv6 and IPv4. By default this machine alone can reach them; the"
+        " image sets `0.0.0.0`.",
+    )
     app_port: int = whole(
         5000,
         1,
         65535,
-        "The TCP port that the service listens on, on all IPv4 interfaces.",
+        "The TCP port that the service listens on.",
     )
     app_revision: str | None = setting(
         None,
@@ -423,8 +448,7 @@ class Settings:
             except SettingsError as error:
                 problems[name] = str(error)
             else:
-                # An empty APP_ENV would turn an image's production into development.
-                if value or (name == "APP_ENV" and value == ""):
+                if value or (name in NEVER_EMPTY and value == ""):
                     given[name] = value
         schema = Schema.from_dict({n: f.metadata["field"] for n, f in variables.items()})()
         try:

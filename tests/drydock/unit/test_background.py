@@ -294,6 +294,24 @@ def threads(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/task").iterdir()))
 
 
+def test_the_metrics_are_served_to_both_families(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with work(tmp_path, "read", METRICS_PORT=str(port), APP_HOST="::") as running:
+        running.wait_for("ends")
+        for host in ("127.0.0.1", "[::1]"):
+            response = urllib3.request("GET", f"http://{host}:{port}/metrics", timeout=10)
+            assert b"app_work_steps_total" in response.data
+
+
+def test_another_machine_s_address_is_one_line(tmp_path: Path) -> None:
+    with work(tmp_path, "read", METRICS_PORT="9464", APP_HOST="192.0.2.1") as running:
+        assert running.process.wait(30) == 1
+        printed = running.file.read_text()
+    assert "error: APP_HOST=192.0.2.1: Cannot assign requested address. Expected an" in printed
+    assert "Traceback" not in printed
+
+
 def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
     with socket.create_server(("0.0.0.0", 0)) as taken:
         port = taken.getsockname()[1]

@@ -968,11 +968,20 @@ def test_a_head_goes_out_with_what_follows() -> None:
         assert theirs.recv(100) == b"head"
 
 
-def test_a_plugged_listener_lets_nobody_in() -> None:
-    with socket.create_server(("0.0.0.0", 0), backlog=50) as server:
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [
+        *(("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "127.0.0.1"), ("127.0.0.2", "127.0.0.2")),
+        *(("::", "127.0.0.1"), ("::", "::1"), ("::1", "::1")),
+    ],
+)
+def test_a_plugged_listener_lets_nobody_in(host: str, asked: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    dual = host == "::"
+    with socket.create_server((host, 0), family=family, backlog=50, dualstack_ipv6=dual) as server:
         assert listener.plug(server)
         with pytest.raises(TimeoutError):
-            socket.create_connection(("127.0.0.1", server.getsockname()[1]), 0.2)
+            socket.create_connection((asked, server.getsockname()[1]), 0.2)
         assert not listener.plug(server)
 
 
