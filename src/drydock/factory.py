@@ -6,9 +6,10 @@ import platform
 from typing import TYPE_CHECKING
 
 from flask import Flask, request
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import NotFound, SecurityError
 
 from drydock import api, context, database, errors, health, info, logs, metrics, middleware
+from drydock.server.logger import PROBES
 from drydock.settings import EXTENSION
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def build(
         settings=settings, engine=engine, info=about, database_problem=probe.problem
     )
     app.before_request(_note_route)
+    app.before_request(_check_host)
     errors.init_app(app)
     documented = api.init_app(app, title=about.name, version=about.version)
     for blueprint in (*import_parts(), health.blueprint):
@@ -58,10 +60,25 @@ def build(
     # From the inside out: the application, its ids and counts, who the client is, the metrics.
     app.wsgi_app = middleware.Observe(app.wsgi_app)  # type: ignore[method-assign]
     if settings.trusted_proxies:
-        app.wsgi_app = middleware.TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
+        app.wsgi_app = middleware.TrustedProxies(  # type: ignore[method-assign]
+            app.wsgi_app, settings.trusted_proxies, use_host=bool(settings.trusted_hosts)
+        )
     if settings.metrics_port:
         app.wsgi_app = metrics.MetricsPort(app.wsgi_app, settings.metrics_port)  # type: ignore[method-assign]
     return app
+
+
+def _check_host() -> None:
+    """Reject a host that is not the service's.
+
+    Not by Flask's own TRUSTED_HOSTS. That knows no exception: a probe names the address that it
+    asks, and no list can have those of all replicas. Nor does it know that `SHOP.example` is
+    `shop.example`, nor an IPv6 address.
+    """
+    hosts = context.current().settings.trusted_hosts
+    host = request.environ.get("HTTP_HOST", "")
+    if hosts and request.path not in PROBES and not middleware.is_among(host, hosts):
+        raise SecurityError("This service does not serve the host.")
 
 
 def _note_route() -> None:

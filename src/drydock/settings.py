@@ -31,6 +31,9 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # development, and leave it reachable for nobody.
 NEVER_EMPTY = {"APP_ENV", "APP_HOST"}
 
+# Of a client's Host field, without the port: a name, an IPv4 address or an IPv6 address.
+HOST_NAME = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
+
 # Characters. Of hexadecimal digits, 16 are the 64 bits that nobody can guess over a network:
 # https://cheatsheetseries.owasp.org/cheatsheets/Session_Management_Cheat_Sheet.html
 SHORTEST_TOKEN = 16
@@ -49,6 +52,17 @@ class _Networks(fields.Field[tuple[Network, ...]]):
             return tuple(ipaddress.ip_network(word.strip()) for word in value.split(","))
         except ValueError as error:
             raise ValidationError(f"{error}.") from None
+
+
+class _Hosts(fields.Field[tuple[str, ...]]):
+    """Names of hosts, separated by commas; one that begins with a dot stands for all below it."""
+
+    def _deserialize(self, value: str, *_: object, **__: object) -> tuple[str, ...]:
+        names = tuple(name.strip().lower() for name in value.split(","))
+        for name in names:
+            if not HOST_NAME.fullmatch(name):
+                raise ValidationError(f"{name!r} is not a host's name.")
+        return names
 
 
 class _Address(fields.Field[str]):
@@ -307,7 +321,14 @@ class Settings:
         (),
         _Networks(),
         "addresses or networks such as 10.0.0.0/8,192.0.2.7",
-        "The proxies whose `X-Forwarded-*` header fields are used; by default none.",
+        "The proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are used; by default none.",
+    )
+    trusted_hosts: tuple[str, ...] = setting(
+        (),
+        _Hosts(),
+        "names such as shop.example,.cluster.example (the second is for all below it as well)",
+        "The hosts that requests may name; any other gets a 400, except for `/livez` and `/readyz`."
+        " By default any. Only with this is `X-Forwarded-Host` used, of a trusted proxy.",
     )
     log_level: str = setting(
         "info",
@@ -396,7 +417,7 @@ class Settings:
             elif field.metadata["secret"]:
                 text = "********"
             elif isinstance(value, tuple):
-                text = ",".join(str(network) for network in value)
+                text = ",".join(str(each) for each in value)
             else:
                 text = str(value).lower() if isinstance(value, bool) else str(value)
             yield field.name.upper(), text

@@ -439,6 +439,24 @@ def test_a_forwarded_address_counts_from_a_trusted_proxy_only(run: Run) -> None:
     assert '"client": "192.0.2.77"' not in wary.logs()
 
 
+def test_other_hosts_are_rejected_but_not_by_what_probes_and_scrapes_it(run: Run) -> None:
+    """The image's health check and these have an address, or none that counts, for a host."""
+    trusted = ("-e", "TRUSTED_HOSTS=shop.example", "-e", "TRUSTED_PROXIES=0.0.0.0/0")
+    container = run(*trusted).wait_until_healthy()
+
+    def status(path: str, **fields: str) -> int:
+        headers = {name.replace("_", "-"): value for name, value in fields.items()}
+        return container.get(path, headers=headers).status
+
+    assert status("/", Host="shop.example") == 200
+    assert status("/", Host="evil.example") == 400
+    assert status("/", Host="inside", X_Forwarded_Host="shop.example") == 200
+    assert status("/", Host="shop.example", X_Forwarded_Host="evil.example") == 400
+    for probe in ("/livez", "/readyz"):
+        assert status(probe, Host="10.0.0.9:5000") == 200
+    assert metrics(container)["app_workers"] >= 1
+
+
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [

@@ -55,6 +55,13 @@ def test_values_are_read() -> None:
         ("LOG_FORMAT", "xml"),
         ("LOG_PROBES", "maybe"),
         ("METRICS_PORT", "65536"),
+        ("TRUSTED_HOSTS", "*"),
+        ("TRUSTED_HOSTS", "shop.example,"),
+        ("TRUSTED_HOSTS", "shop.example:443"),
+        ("TRUSTED_HOSTS", "https://shop.example"),
+        ("TRUSTED_HOSTS", "shop.example other.example"),
+        ("TRUSTED_HOSTS", "shop..example"),
+        ("TRUSTED_HOSTS", "2001:db8::1"),
         ("TRUSTED_PROXIES", "10.0.0.1/8"),
         ("TRUSTED_PROXIES", "10.0.0.0/8,proxy"),
     ],
@@ -151,6 +158,14 @@ def test_only_secrets_come_from_files(tmp_path: Path) -> None:
 
 def test_secrets_are_not_in_the_representation() -> None:
     assert "hunter2" not in repr(Settings(api_token="hunter2"))
+
+
+def test_hosts_are_a_list() -> None:
+    settings = Settings.load({"TRUSTED_HOSTS": "Shop.example, .cluster.example,[2001:db8::1]"})
+    assert settings.trusted_hosts == ("shop.example", ".cluster.example", "[2001:db8::1]")
+    assert dict(settings.effective())["TRUSTED_HOSTS"] == (
+        "shop.example,.cluster.example,[2001:db8::1]"
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
