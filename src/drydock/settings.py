@@ -178,7 +178,14 @@ class Settings:
         None,
         fields.String(),
         "any text",
-        "The source revision, shown in `/GetMyInfo`. The build of the image sets it.",
+        "The source revision, for the metrics. The build of the image sets it.",
+    )
+    show_revision: bool = setting(
+        False,
+        fields.Boolean(),
+        "true or false",
+        "Whether `/GetMyInfo` shows the source revision to all: it says which known faults are in"
+        " the service.",
     )
     metrics_port: int = whole(
         9464,

@@ -407,6 +407,7 @@ def test_a_request_waits_for_a_thread_no_longer_than_it_may(run: Callable[..., R
             rejected = b"".join(iter(lambda: waiting.recv(65536), b""))
         assert rejected.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
         assert b"Retry-After: 5\r\n" in rejected
+        assert b"\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n" in rejected
         rejected = running.ask(b"HEAD" + (GET % b"1").removeprefix(b"GET"))
         assert rejected.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
         assert rejected.endswith(b"\r\n\r\n")  # RFC 9110, 9.3.2: without a body
