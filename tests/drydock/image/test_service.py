@@ -233,6 +233,33 @@ def test_a_read_only_data_volume_is_one_line(image: str, volume: str) -> None:
     assert "DATA_DIR=/data: user 65532:65532 can't write there (Read-only file system)" in message
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ((), "no DATABASE_URL is set: the data is in /data/app.sqlite ("),
+        (("--tmpfs", "/data"), "(tmpfs), not in a database that all replicas share, and gone with"),
+        (("-e", "APP_ENV=development"), ""),
+    ],
+)
+def test_it_says_at_the_start_where_the_data_is(
+    run: Run, options: tuple[str, ...], told: str
+) -> None:
+    container = run(*options, "-e", "LOG_FORMAT=json").wait_until_healthy()
+    lines = map(json.loads, container.logs().splitlines())
+    warnings = [line["message"] for line in lines if line["level"] == "warning"]
+    assert len(warnings) == bool(told)
+    assert told in "".join(warnings)
+
+
+def test_another_user_s_file_is_one_line(run: Run, image: str, volume: str) -> None:
+    """It can be read: the service would start, and fail at each write."""
+    mount = ("-v", f"{volume}:/data")
+    docker("stop", run(*mount).wait_until_healthy().name)
+    message = ends_with_one_line(image, *mount, "--user", "12345:54321")
+    assert "/data/app.sqlite" in message
+    assert "Permission denied" in message
+
+
 def test_the_effective_settings_are_shown_without_the_secrets(image: str) -> None:
     address = "DATABASE_URL=postgresql://u:hunter2@h/d"
     variables = ("-e", "API_TOKEN=hunter2-and-more", "-e", address)
