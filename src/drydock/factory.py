@@ -11,7 +11,7 @@ from werkzeug.exceptions import NotFound, SecurityError
 from drydock import api, context, database, errors, health, info, logs, metrics, middleware
 from drydock.problems import FIELDS
 from drydock.server.logger import PROBES
-from drydock.settings import EXTENSION
+from drydock.variables import EXTENSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from drydock.settings import Network
+    from drydock.kinds import Network
 
 ADDRESS = re.compile(r"\[([^\]]*)\](?::\d+)?|([\d.]+):\d+|(.*)")
 AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]*)?")
