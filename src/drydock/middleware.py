@@ -59,8 +59,9 @@ def is_among(host: str, names: tuple[str, ...]) -> bool:
     `names` are in lower case; in a host's name case means nothing (RFC 9110, 4.2.3).
     """
     found = AUTHORITY.fullmatch(host.lower())
-    name = found[1] if found else ""
-    return any(name == each or (each[0] == "." and f".{name}".endswith(each)) for each in names)
+    return found is not None and any(
+        found[1] == name or (name[0] == "." and f".{found[1]}".endswith(name)) for name in names
+    )
 
 
 class Observe:
