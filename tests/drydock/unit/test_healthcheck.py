@@ -23,10 +23,12 @@ def server(behave: Callable[[socket.socket], None], host: str = "127.0.0.1") -> 
     with socket.create_server((host, 0), family=family, dualstack_ipv6=host == "::") as listener:
 
         def serve() -> None:
-            connection, _ = listener.accept()
-            with connection, contextlib.suppress(OSError):
-                behave(connection)
+            with contextlib.suppress(OSError):
+                connection, _ = listener.accept()
+                with connection:
+                    behave(connection)
 
+        listener.settimeout(10)  # where nobody comes
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield listener.getsockname()[1]
