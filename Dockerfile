@@ -202,7 +202,7 @@ COPY --from=project /drydock /
 COPY --from=project /project /
 
 # Unbuffered, since what is in a buffer when a container is killed is lost.
-ENV APP_ENV=production DATA_DIR=/data PATH=/opt/venv/bin:/usr/bin PYTHONUNBUFFERED=1
+ENV APP_ENV=production APP_HOST=0.0.0.0 DATA_DIR=/data PATH=/opt/venv/bin:/usr/bin PYTHONUNBUFFERED=1
 
 # The embedded database, where no DATABASE_URL is set: as a volume it is writable on a read-only
 # root, and not a part of the container's own layer, which is removed with it.

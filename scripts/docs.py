@@ -21,7 +21,8 @@ DOCUMENT = """\
 
 All are environment variables, read and checked once at start. A bad one ends the start with one
 line that names it, what is wrong and what would be right. An empty variable counts as unset, but
-an empty `APP_ENV` is an error: it would turn an image's production into development.
+an empty `APP_ENV` or `APP_HOST` is an error: it would turn an image's production into development,
+or leave the container reachable for nobody.
 `app settings` shows the values in effect: `docker run --rm --env-file .env IMAGE app settings`.
 
 A secret can be given as the path of a file instead, in the variable with `_FILE` at its end; a line
@@ -33,8 +34,9 @@ end after it is stripped.
 
 EXAMPLE = """\
 # Copy to .env and change what you need: `flask run` and the stack of compose.yaml read it. It is
-# ignored by git and by the build. A variable that is unset or empty has its default; APP_ENV must
-# not be empty. compose.yaml sets APP_PORT, DATABASE_URL, TRUSTED_PROXIES and the secrets itself.
+# ignored by git and by the build. A variable that is unset or empty has its default; APP_ENV and
+# APP_HOST must not be empty. compose.yaml sets APP_HOST, APP_PORT, DATABASE_URL, TRUSTED_PROXIES
+# and the secrets itself.
 """
 
 MALFORMED = """\

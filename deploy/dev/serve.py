@@ -44,7 +44,7 @@ if __name__ == "__main__":
         debugpy.listen(("0.0.0.0", 5678), in_process_debug_adapter=True)
         application = load()
     run_simple(
-        "0.0.0.0",
+        os.environ["APP_HOST"],
         int(os.environ.get("APP_PORT") or 5000),
         application,
         threaded=True,

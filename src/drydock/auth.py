@@ -10,6 +10,7 @@ from flask import request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, Unauthorized
 
+from drydock import metrics
 from drydock.context import current
 
 if TYPE_CHECKING:
@@ -36,15 +37,18 @@ def require_writer() -> None:
 
     """
     settings = current().settings
-    if settings.api_token is None:
+    tokens = settings.api_tokens
+    if not tokens:
         if not settings.development:
             raise Forbidden("Writing is off: no API_TOKEN is set.")
         return
     # Not by werkzeug's parser, which reads a token with "=" in it as parameters.
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    # In constant time, so that the time does not show how much of a guess was right.
-    if scheme.lower() != "bearer" or not hmac.compare_digest(
-        token.strip().encode(errors="replace"), settings.api_token.encode()
-    ):
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    encoded = given.strip().encode(errors="replace")
+    # Each in constant time, and always all of them: the time shows neither how much of a guess was
+    # right nor of which token.
+    valid = [hmac.compare_digest(encoded, token.encode()) for token in tokens]
+    if scheme.lower() != "bearer" or not any(valid):
         challenge = WWWAuthenticate("bearer")
         raise Unauthorized("A valid bearer token is needed.", www_authenticate=challenge)
+    metrics.writers.labels(str(valid.index(True) + 1)).inc()

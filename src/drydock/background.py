@@ -258,7 +258,7 @@ def run(service: Service, step: str | None = None) -> NoReturn:
     logs.write = output.write
     app = service.create_app(settings)
     if settings.metrics_port:
-        metrics.serve(settings.metrics_port)
+        metrics.serve(settings.app_host, settings.metrics_port)
     log.info("started: %s, every %d s", step or service.work, settings.work_interval)
     status = background.run(app, call)
     process_exit.leave(lambda: None, background.limit - background.ticks, status)

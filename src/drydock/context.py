@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flask import current_app
 
-from drydock.settings import EXTENSION, Settings
+from drydock.variables import EXTENSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from drydock.info import Info
+    from drydock.settings import Settings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ import functools
 import logging
 import os
 import re
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
@@ -18,7 +17,7 @@ from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Session
 
-from drydock import metrics
+from drydock import embedded, metrics
 from drydock.context import current
 from drydock.failures import StartError
 
@@ -82,6 +81,8 @@ def connect(settings: Settings) -> Engine:
         pool_timeout=seconds,
         # A connection that has died since its last use is replaced before it is used.
         pool_pre_ping=True,
+        # A statement's values are clients' data, which no trace in the log should hold.
+        hide_parameters=True,
         connect_args=arguments,
     )
     if address.drivername == "sqlite":
@@ -177,8 +178,8 @@ def migrate(settings: Settings, versions: Path | None) -> list[str]:
         DatabaseError: with one line that says why not.
 
     """
-    if settings.database_url is None:
-        _open_directory(settings.data_dir)
+    if settings.database_url is None and (problem := embedded.problem(settings.data_dir)):
+        raise DatabaseError(problem)
     engine = connect(settings)
     try:
         with _alone(engine), engine.begin() as connection:
@@ -235,19 +236,6 @@ def _upgrade(connection: Connection, settings: Settings, versions: Path) -> list
     return applied
 
 
-def _open_directory(directory: Path) -> None:
-    """Make the embedded database's directory, and check that it can be written to."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            pass
-    except OSError as error:
-        raise DatabaseError(
-            f"DATA_DIR={directory}: user {os.geteuid()}:{os.getegid()} can't write there "
-            f"({error.strerror}). Mount a volume that it may write, or set DATABASE_URL."
-        ) from None
-
-
 def prepare(settings: Settings, versions: Path | None) -> None:
     """Create or migrate the embedded database; any other is migrated by `app migrate` alone.
 
@@ -257,5 +245,8 @@ def prepare(settings: Settings, versions: Path | None) -> None:
     """
     if settings.database_url is not None:
         return
+    file = settings.data_dir / FILE
     if applied := migrate(settings, versions):
-        log.info("%s: applied %s", settings.data_dir / FILE, ", ".join(applied))
+        log.info("%s: applied %s", file, ", ".join(applied))
+    if not settings.development:
+        log.warning(embedded.note(file))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from flask import json, request
 from gunicorn.http.errors import ParseException
 from marshmallow import Schema, fields
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, ServiceUnavailable
 
+from drydock.outages import is_temporary
 from drydock.problems import CONTENT_TYPE, RETRY_AFTER, document
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ def init_app(app: Flask) -> None:
     """Respond to every error of the application with a problem document."""
     app.register_error_handler(HTTPException, problem)
     app.register_error_handler(ParseException, broken_body)
-    for kind in (OperationalError, InterfaceError, PoolTimeout):
-        app.register_error_handler(kind, database_unavailable)
+    for kind in (DBAPIError, PoolTimeout):
+        app.register_error_handler(kind, database_error)
 
 
 def broken_body(_error: ParseException) -> Response:
@@ -64,8 +65,15 @@ def problem(error: HTTPException) -> Response:
     return response
 
 
-def database_unavailable(error: DBAPIError | PoolTimeout) -> Response:
-    """A database that can't be reached, or not in time, is a 503: a retry may help."""
+def database_error(error: DBAPIError | PoolTimeout) -> Response:
+    """Respond with a 503 to what is temporary: a retry may help.
+
+    Raises:
+        DBAPIError: the same, if it is a fault. Flask logs its trace and responds with a 500.
+
+    """
+    if not is_temporary(error):
+        raise error
     log.error("the database is not available: %s", str(error).partition("\n")[0])
     detail = "The database is not available."
     return problem(ServiceUnavailable(detail, retry_after=RETRY_AFTER))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import platform
 from typing import TYPE_CHECKING
 
-from flask import Flask, request
-from werkzeug.exceptions import NotFound
+from flask import Flask, Response, request
+from werkzeug.exceptions import NotFound, SecurityError
 
 from drydock import api, context, database, errors, health, info, logs, metrics, middleware
-from drydock.settings import EXTENSION
+from drydock.problems import FIELDS
+from drydock.server.logger import PROBES
+from drydock.variables import EXTENSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -50,6 +52,8 @@ def build(
         settings=settings, engine=engine, info=about, database_problem=probe.problem
     )
     app.before_request(_note_route)
+    app.before_request(_check_host)
+    app.after_request(_add_fields)
     errors.init_app(app)
     documented = api.init_app(app, title=about.name, version=about.version)
     for blueprint in (*import_parts(), health.blueprint):
@@ -58,10 +62,32 @@ def build(
     # From the inside out: the application, its ids and counts, who the client is, the metrics.
     app.wsgi_app = middleware.Observe(app.wsgi_app)  # type: ignore[method-assign]
     if settings.trusted_proxies:
-        app.wsgi_app = middleware.TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
+        app.wsgi_app = middleware.TrustedProxies(  # type: ignore[method-assign]
+            app.wsgi_app, settings.trusted_proxies, use_host=bool(settings.trusted_hosts)
+        )
     if settings.metrics_port:
         app.wsgi_app = metrics.MetricsPort(app.wsgi_app, settings.metrics_port)  # type: ignore[method-assign]
     return app
+
+
+def _check_host() -> None:
+    """Reject a host that is not the service's.
+
+    Not by Flask's own TRUSTED_HOSTS. That knows no exception: a probe names the address that it
+    asks, and no list can have those of all replicas. Nor does it know that `SHOP.example` is
+    `shop.example`, nor an IPv6 address.
+    """
+    hosts = context.current().settings.trusted_hosts
+    host = request.environ.get("HTTP_HOST", "")
+    if hosts and request.path not in PROBES and not middleware.is_among(host, hosts):
+        raise SecurityError("This service does not serve the host.")
+
+
+def _add_fields(response: Response) -> Response:
+    """Add what each response has; the first to be registered is called last, after a view's own."""
+    for name, value in FIELDS.items():
+        response.headers.setdefault(name, value)
+    return response
 
 
 def _note_route() -> None:

@@ -16,8 +16,27 @@ TIMEOUT = 2.0  # seconds for the whole exchange; the image's HEALTHCHECK allows 
 REQUEST = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
-def check(port: int, timeout: float = TIMEOUT) -> str | None:
-    """Ask the service on this machine's `port`; return None if healthy, else what is wrong.
+def connect(host: str, port: int, timeout: float) -> socket.socket:
+    """Connect to a service that listens on `host`, which may be all interfaces.
+
+    For `::` in IPv4 first: a container may have no IPv6 address, not even ::1.
+
+    Raises:
+        OSError: if that is not possible, or not within `timeout` seconds.
+
+    """
+    if not host.strip("0."):
+        host = "127.0.0.1"
+    if host.strip("0:"):
+        return socket.create_connection((host, port), timeout)
+    try:
+        return socket.create_connection(("127.0.0.1", port), timeout)
+    except ConnectionRefusedError:  # `::` is IPv6 alone where net.ipv6.bindv6only is 1
+        return socket.create_connection(("::1", port), timeout)
+
+
+def check(port: int, timeout: float = TIMEOUT, host: str = "127.0.0.1") -> str | None:
+    """Ask the service that listens on `host`; return None if healthy, else what is wrong.
 
     `timeout` (seconds) bounds the exchange as a whole: a server that sends a byte now and then
     is as unhealthy as one that sends none.
@@ -25,7 +44,7 @@ def check(port: int, timeout: float = TIMEOUT) -> str | None:
     deadline = time.monotonic() + timeout
     status_line = b""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout) as connection:
+        with connect(host, port, timeout) as connection:
             connection.sendall(REQUEST)
             while b"\r\n" not in status_line:
                 connection.settimeout(max(deadline - time.monotonic(), 0.001))
@@ -68,7 +87,7 @@ def main() -> None:
     try:
         due = os.stat(heartbeat_path(port)).st_mtime  # noqa: PTH116
     except FileNotFoundError:
-        sys.exit(check(port))
+        sys.exit(check(port, host=os.environ.get("APP_HOST") or "127.0.0.1"))
     sys.exit(check_heartbeat(due))
 
 

@@ -18,7 +18,7 @@ class Info:
 
     name: str
     version: str
-    revision: str | None  # of the sources
+    revision: str | None  # of the sources, where SHOW_REVISION lets clients see it
     environment: str
     python_version: str
     started_at: str  # RFC 3339, UTC
@@ -32,7 +32,7 @@ def collect(settings: Settings) -> Info:
     return Info(
         name=command.dist.name,
         version=command.dist.version,
-        revision=settings.app_revision,
+        revision=settings.app_revision if settings.show_revision else None,
         environment=settings.app_env,
         python_version=platform.python_version(),
         started_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

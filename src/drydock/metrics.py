@@ -9,6 +9,7 @@ and no count is lost. https://prometheus.github.io/client_python/multiprocess/
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, valu
 from prometheus_client.exposition import make_wsgi_app
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from drydock.failures import StartError
+from drydock.failures import not_bound
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -39,6 +40,11 @@ if DIRECTORY in os.environ:
 requests = Counter("http_requests_total", "Requests served.", ("method", "route", "status"))
 durations = Histogram(
     "http_request_duration_seconds", "Time until the response was ready.", ("method", "route")
+)
+writers = Counter(
+    "app_token_requests_total",
+    "Requests with a valid token, by its place in API_TOKEN: 2 is the old one, while it changes.",
+    ("place",),
 )
 in_flight = Gauge("http_requests_in_flight", "Requests in flight.", multiprocess_mode="livesum")
 workers = Gauge("app_workers", "Worker processes.", multiprocess_mode="livesum")
@@ -153,16 +159,21 @@ class _Server(ThreadingMixIn, WSGIServer):
         """Nothing: a client that goes away would print a trace."""
 
 
-def serve(port: int) -> None:
-    """Serve the metrics of this process alone at `port`, in a thread: it is no worker.
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+def serve(host: str, port: int) -> None:
+    """Serve the metrics of this process alone at `host` and `port`, in a thread: it is no worker.
 
     Raises:
-        StartError: with one line, if the port can't be had.
+        StartError: with one line, if they can't be listened on.
 
     """
     application = MetricsPort(make_wsgi_app(), port)
     try:
-        server = make_server("", port, application, _Server, _Handler)
+        kind = _Server6 if ":" in host else _Server
+        server = make_server(host, port, application, kind, _Handler)
     except OSError as error:
-        raise StartError(f"METRICS_PORT={port}: {error.strerror}. Expected a free port.") from None
+        raise not_bound(host, "METRICS_PORT", port, error) from None
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()

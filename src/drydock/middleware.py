@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from drydock.settings import Network
+    from drydock.kinds import Network
 
 ADDRESS = re.compile(r"\[([^\]]*)\](?::\d+)?|([\d.]+):\d+|(.*)")
+AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]*)?")
 REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 # https://www.w3.org/TR/trace-context/#traceparent-header: what follows the four fields is for
 # later versions; version ff and ids of zeros only are not valid.
@@ -50,6 +51,17 @@ def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | 
     except ValueError:
         return None
     return getattr(parsed, "ipv4_mapped", None) or parsed
+
+
+def is_among(host: str, names: tuple[str, ...]) -> bool:
+    """Whether a Host field, its port aside, is one of `names`, or below one that has a dot first.
+
+    `names` are in lower case; in a host's name case means nothing (RFC 9110, 4.2.3).
+    """
+    found = AUTHORITY.fullmatch(host.lower())
+    return found is not None and any(
+        found[1] == name or (name[0] == "." and f".{found[1]}".endswith(name)) for name in names
+    )
 
 
 class Observe:
@@ -95,16 +107,24 @@ class Observe:
 
 
 class TrustedProxies:
-    """Uses X-Forwarded-For, -Proto and -Host as far as trusted proxies have set them.
+    """Uses X-Forwarded-For, -Proto and perhaps -Host as far as trusted proxies have set them.
 
     The rightmost address that is no trusted proxy's is the client's: all to the left of it is
     what that client chose to send.
     """
 
-    def __init__(self, application: WSGIApplication, trusted: tuple[Network, ...]) -> None:
-        """Wrap `application`."""
+    def __init__(
+        self, application: WSGIApplication, trusted: tuple[Network, ...], *, use_host: bool
+    ) -> None:
+        """Wrap `application`.
+
+        `use_host`: whether X-Forwarded-Host replaces Host. Most proxies pass Host on, by which they
+        have chosen where to; of these, many pass the other one on as the client sent it. So it must
+        not be used where nothing checks it.
+        """
         self.application = application
         self.trusted = trusted
+        self.use_host = use_host
 
     def trusts(self, address: str) -> bool:
         """Whether the address is a trusted proxy's."""
@@ -125,6 +145,7 @@ class TrustedProxies:
             scheme = environ.get("HTTP_X_FORWARDED_PROTO", "").rpartition(",")[2].strip()
             if scheme in ("http", "https"):
                 environ["wsgi.url_scheme"] = scheme
-            if host := environ.get("HTTP_X_FORWARDED_HOST", "").rpartition(",")[2].strip():
+            host = environ.get("HTTP_X_FORWARDED_HOST", "").rpartition(",")[2].strip()
+            if host and self.use_host:
                 environ["HTTP_HOST"] = host
         return self.application(environ, start_response)

@@ -1,103 +1,38 @@
-"""The template's settings, each with its type, default, bounds and meaning; a fork adds its own.
-
-All are read from the environment once, at start, and checked together. An empty variable counts
-as unset, since compose files and shells pass an unset one on as empty; only an empty APP_ENV is an
-error. A secret NAME can be given as the path of a file instead, in NAME_FILE.
-"""
+"""The template's settings; a fork adds its own (docs/extend.md)."""
 
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import fields, validate
 
-from drydock.failures import StartError
-from drydock.validators import Printable
+from drydock.kinds import (
+    LONGEST_TOKEN,
+    SHORTEST_TOKEN,
+    Address,
+    Folder,
+    Hosts,
+    Network,
+    Networks,
+    are_tokens,
+    is_database_url,
+    one_of,
+    text,
+    words,
+)
+from drydock.variables import SettingsError, Variables, setting, whole
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from typing import Self
-
-EXTENSION = "drydock"  # among Flask's: what an application was built with (drydock.context.State)
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-class SettingsError(StartError, ValueError):
-    """One line for each bad variable: its name, what is wrong with it, what would be right."""
-
-
-class _Networks(fields.Field[tuple[Network, ...]]):
-    """Addresses and networks, separated by commas."""
-
-    def _deserialize(self, value: str, *_: object, **__: object) -> tuple[Network, ...]:
-        try:
-            return tuple(ipaddress.ip_network(word.strip()) for word in value.split(","))
-        except ValueError as error:
-            raise ValidationError(f"{error}.") from None
-
-
-def _is_database_url(value: str) -> None:
-    # Imported here: the health check and the command line's help need no database.
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        url = make_url(value)
-    except (ArgumentError, ValueError):
-        raise ValidationError("Not a database's address.") from None
-    if url.drivername == "sqlite" and url.database and not url.database.startswith((":", "file:")):
-        return
-    if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
-        raise ValidationError("Not an address of a kind of database that is supported.")
-
-
-def one_of(*words: str) -> fields.String:
-    """One of these words."""
-    return fields.String(validate=validate.OneOf(words, error="Not one of them."))
-
-
-def text(longest: int) -> fields.String:
-    """Text of 1 to `longest` characters; no control characters, and no spaces at an end."""
-    error = f"Not 1 to {longest} characters."
-    return fields.String(validate=[validate.Length(1, longest, error=error), Printable()])
-
-
-def setting(
-    default: Any,  # noqa: ANN401 (as dataclasses.field itself is typed)
-    field: fields.Field[Any],
-    accepts: str,
-    meaning: str,
-    *,
-    secret: bool = False,
-) -> Any:  # noqa: ANN401
-    """Declare a setting: an environment variable of the attribute's name in capitals.
-
-    Args:
-        default: its value where the variable is unset or empty.
-        field: reads and checks the variable; marshmallow's, or one of the functions here.
-        accepts: what is acceptable, for the documentation and for messages.
-        meaning: what it does, for the documentation.
-        secret: whether it is never shown, and may be given as a file's path in NAME_FILE.
-
-    """
-    about = {"field": field, "accepts": accepts, "meaning": meaning, "secret": secret}
-    return dataclasses.field(default=default, metadata=about, repr=not secret)
-
-
-def whole(default: int | None, lowest: int, highest: int, meaning: str) -> Any:  # noqa: ANN401
-    """Declare a setting that is a whole number from `lowest` to `highest`."""
-    field = fields.Integer(validate=validate.Range(lowest, highest, error="Out of range."))
-    return setting(default, field, f"a whole number from {lowest} to {highest}", meaning)
+__all__ = ["Settings", "SettingsError", "one_of", "setting", "text", "whole"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(Variables):
     """The settings; each is the environment variable of the same name in capitals."""
+
+    # The default is another one than the image's: empty, they would turn its production into
+    # development, and leave it reachable for nobody.
+    never_empty = frozenset({"APP_ENV", "APP_HOST"})
 
     app_env: str = setting(
         "development",
@@ -107,17 +42,32 @@ class Settings:
         " text, sample data is there, and without `API_TOKEN` anybody may write. The image sets"
         " `production`.",
     )
+    app_host: str = setting(
+        "127.0.0.1",
+        Address(),
+        "an IPv4 or IPv6 address",
+        "The address that the service and its metrics listen on. `0.0.0.0` is all IPv4 interfaces,"
+        " `::` all interfaces, for IPv6 and IPv4. By default this machine alone can reach them; the"
+        " image sets `0.0.0.0`.",
+    )
     app_port: int = whole(
         5000,
         1,
         65535,
-        "The TCP port that the service listens on, on all IPv4 interfaces.",
+        "The TCP port that the service listens on.",
     )
     app_revision: str | None = setting(
         None,
         fields.String(),
         "any text",
-        "The source revision, shown in `/GetMyInfo`. The build of the image sets it.",
+        "The source revision, for the metrics. The build of the image sets it.",
+    )
+    show_revision: bool = setting(
+        False,
+        fields.Boolean(),
+        "true or false",
+        "Whether `/GetMyInfo` shows the source revision to all: it says which known faults are in"
+        " the service.",
     )
     metrics_port: int = whole(
         9464,
@@ -258,9 +208,16 @@ class Settings:
     )
     trusted_proxies: tuple[Network, ...] = setting(
         (),
-        _Networks(),
+        Networks(),
         "addresses or networks such as 10.0.0.0/8,192.0.2.7",
-        "The proxies whose `X-Forwarded-*` header fields are used; by default none.",
+        "The proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are used; by default none.",
+    )
+    trusted_hosts: tuple[str, ...] = setting(
+        (),
+        Hosts(),
+        "names such as shop.example,.cluster.example (the second is for all below it as well)",
+        "The hosts that requests may name; any other gets a 400, except for `/livez` and `/readyz`."
+        " By default any. Only with this is `X-Forwarded-Host` used, of a trusted proxy.",
     )
     log_level: str = setting(
         "info",
@@ -283,7 +240,7 @@ class Settings:
     )
     database_url: str | None = setting(
         None,
-        fields.String(validate=_is_database_url),
+        fields.String(validate=is_database_url),
         "postgresql://user:password@host:port/name or sqlite:////path/of/the/file",
         "The database. By default one in a file in `DATA_DIR`.",
         secret=True,
@@ -303,19 +260,19 @@ class Settings:
     )
     data_dir: Path = setting(
         Path("data"),
-        fields.String(),
+        Folder(),
         "a directory's path",
         "Where the embedded database is kept, if there is no `DATABASE_URL`. The image sets"
         " `/data`.",
     )
     api_token: str | None = setting(
         None,
-        fields.String(
-            validate=validate.Regexp(r"[!-~]{1,1024}\Z", error="Not a token."),
-        ),
-        "up to 1024 visible ASCII characters",
+        fields.String(validate=are_tokens),
+        f"{SHORTEST_TOKEN} to {LONGEST_TOKEN} visible ASCII characters, or two such tokens with a"
+        " space or a line end between them",
         "The bearer token that writing needs. Without one nobody may write; in development"
-        " anybody may.",
+        " anybody may. While it is being changed, two are accepted: the new one first, then the old"
+        " one.",
         secret=True,
     )
 
@@ -323,6 +280,11 @@ class Settings:
     def development(self) -> bool:
         """Whether conveniences that production must not have are on."""
         return self.app_env == "development"
+
+    @property
+    def api_tokens(self) -> list[str]:
+        """The tokens that are accepted, the newest first; none where nobody may write."""
+        return words(self.api_token or "")
 
     @property
     def jitter(self) -> int:
@@ -335,20 +297,6 @@ class Settings:
         """Whether the format of the logs is text, as set or by default."""
         return (self.log_format or ("text" if self.development else "json")) == "text"
 
-    def effective(self) -> Iterator[tuple[str, str]]:
-        """Each variable's name and the value in effect, as text; secrets are masked."""
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if value is None:
-                text = ""
-            elif field.metadata["secret"]:
-                text = "********"
-            elif isinstance(value, tuple):
-                text = ",".join(str(network) for network in value)
-            else:
-                text = str(value).lower() if isinstance(value, bool) else str(value)
-            yield field.name.upper(), text
-
     def check(self) -> None:
         """Check settings that depend on each other. A fork's own extends this.
 
@@ -356,82 +304,9 @@ class Settings:
             SettingsError: with one line that names them.
 
         """
+        super().check()
         if self.database_password is not None and self.database_url is None:
             raise SettingsError("DATABASE_PASSWORD: DATABASE_URL is not set. Expected both.")
         if self.metrics_port == self.app_port:
             port = self.app_port
             raise SettingsError(f"METRICS_PORT={port}: APP_PORT is the same. Expected another.")
-
-    @classmethod
-    def current(cls) -> Self:
-        """The settings of the application that this thread serves a request or a command of.
-
-        Raises:
-            RuntimeError: outside of an application's context.
-            TypeError: if the application was built with settings of another class.
-
-        """
-        # Imported here: the server does without Flask.
-        from flask import current_app
-
-        settings = current_app.extensions[EXTENSION].settings
-        if not isinstance(settings, cls):
-            raise TypeError(f"the application's settings are {type(settings)}, not {cls}")
-        return settings
-
-    @classmethod
-    def load(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Read and check all settings at once.
-
-        Raises:
-            SettingsError: with one line for each variable that is not acceptable.
-
-        """
-        variables = {field.name.upper(): field for field in dataclasses.fields(cls)}
-        problems: dict[str, str] = {}
-        given: dict[str, str] = {}
-        for name, field in variables.items():
-            try:
-                value = _read(name, environ, may_be_file=field.metadata["secret"])
-            except SettingsError as error:
-                problems[name] = str(error)
-            else:
-                # An empty APP_ENV would turn an image's production into development.
-                if value or (name == "APP_ENV" and value == ""):
-                    given[name] = value
-        schema = Schema.from_dict({n: f.metadata["field"] for n, f in variables.items()})()
-        try:
-            values = schema.load(given)
-        except ValidationError as error:
-            for name, messages in error.messages_dict.items():
-                about = variables[name].metadata
-                shown = name if about["secret"] else f"{name}={given[name]!r}"
-                wrong = " ".join(messages)
-                problems[name] = f"{shown}: {wrong} Expected {about['accepts']}."
-        if problems:
-            raise SettingsError("\n".join(problems.values()))
-        settings = cls(**{name.lower(): value for name, value in values.items()})
-        settings.check()
-        return dataclasses.replace(settings, data_dir=Path(settings.data_dir))
-
-
-def _read(name: str, environ: Mapping[str, str], *, may_be_file: bool) -> str | None:
-    """The variable's value, or for a secret that of the file that NAME_FILE names."""
-    value = environ.get(name)
-    path = environ.get(f"{name}_FILE") if may_be_file else None
-    if not path:
-        return value
-    if value:
-        raise SettingsError(f"{name}: {name}_FILE is set as well. Expected one of the two.")
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not text in UTF-8"
-        raise SettingsError(
-            f"{name}_FILE={path!r}: {reason}. Expected a file that user id {os.geteuid()} can read."
-        ) from None
-    # The line end that an editor or a shell adds is not a part of the secret.
-    text = text.removesuffix("\n").removesuffix("\r")
-    if not text:
-        raise SettingsError(f"{name}_FILE={path!r}: the file is empty. Expected the secret in it.")
-    return text

@@ -38,4 +38,4 @@ def test_hello_greets_any_name(client: FlaskClient, name: str) -> None:
 def test_info_describes_the_service(client: FlaskClient) -> None:
     response = client.get("/GetMyInfo").get_json()
     assert datetime.datetime.fromisoformat(response["started_at"])
-    assert (response["environment"], response["revision"]) == ("staging", "abc123")
+    assert (response["environment"], response["revision"]) == ("staging", None)

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from drydock.server import state
-from drydock.server.listener import plug
+from drydock.server.listener import plain, plug
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,7 +80,7 @@ class Acceptor:
         # Without it the kernel takes megabytes of a response, which can't be counted here, for a
         # client that reads nothing.
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-        self.lifecycle.open(accepted, client, listener.getsockname())
+        self.lifecycle.open(accepted, plain(client), listener.getsockname())
         state.set_connections(self.slot, len(self.lifecycle.connections))
         return True
 

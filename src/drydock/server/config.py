@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from drydock.failures import not_bound
 from drydock.server import hooks, limits, strict
 from drydock.server.logger import ServerLogger
 from drydock.settings import SettingsError
@@ -46,7 +47,7 @@ def configure(service: Service) -> dict[str, Any]:
 
     return {
         "wsgi_app": service.wsgi_app,
-        "bind": [f"0.0.0.0:{port}" for port in ports(settings).values()],
+        "bind": [address(settings.app_host, port) for port in ports(settings).values()],
         # Threads let a worker serve others while one request waits; processes use the cores, as
         # many as the container may use and has the memory for. The class is gthread with a main
         # loop of its own: docs/server.md.
@@ -99,6 +100,11 @@ def configure(service: Service) -> dict[str, Any]:
     }
 
 
+def address(host: str, port: int) -> str:
+    """A host and a port as gunicorn wants them."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def ports(settings: Settings) -> dict[str, int]:
     """The ports that are listened on, by the names of their settings."""
     named = {"APP_PORT": settings.app_port, "METRICS_PORT": settings.metrics_port}
@@ -106,16 +112,17 @@ def ports(settings: Settings) -> dict[str, int]:
 
 
 def on_starting(_server: object) -> None:
-    """Log what was found and chosen; exit with one line if a port is not free.
+    """Log what was found and chosen; exit with one line if a port can't be listened on.
 
     gunicorn itself tries the port six times over and says less.
     """
     limits.report(hooks.plan())
+    host = hooks.settings().app_host
     for name, port in ports(hooks.settings()).items():
-        with socket.socket() as probe:
-            # As gunicorn itself binds; without it a restart would fail while old connections close.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("0.0.0.0", port))
-            except OSError as error:
-                sys.exit(f"error: {name}={port}: {error.strerror}. Choose another port.")
+        try:
+            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+                # As gunicorn binds; without it a restart would fail while old connections close.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((host, port))
+        except OSError as error:
+            sys.exit(f"error: {not_bound(host, name, port, error)}")

@@ -16,6 +16,7 @@ def _message(status: int, title: str, content_type: str, body: bytes, *fields: s
     head = (
         f"HTTP/1.1 {status} {title}",
         *fields,
+        *(f"{name}: {value}" for name, value in problems.FIELDS.items()),
         "Connection: close",
         f"Content-Type: {content_type}",
         f"Content-Length: {len(body)}",

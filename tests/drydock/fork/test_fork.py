@@ -137,13 +137,18 @@ def test_only_files_of_the_fork_are_touched(fork: Fork) -> None:
 
 
 def test_what_was_added_runs(fork: Fork) -> None:
-    with started(fork.image, "--env=API_TOKEN=t", "--env=SENDER=Ann") as container:
+    with started(
+        fork.image, "--env=API_TOKEN=a-token-for-the-tests", "--env=SENDER=Ann"
+    ) as container:
         container.wait_until_healthy()
         posted = container.get(
             "/notes",
             method="POST",
             body=b'{"text": "hi"}',
-            headers={"Authorization": "Bearer t", "Content-Type": "application/json"},
+            headers={
+                "Authorization": "Bearer a-token-for-the-tests",
+                "Content-Type": "application/json",
+            },
         )
         assert posted.status == 202, posted.data
         assert container.get("/notes").json() == {"notes": ["Ann: hi"]}

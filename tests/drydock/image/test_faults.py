@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     Run = Callable[..., Container]
 
-HEADERS = {"Authorization": "Bearer t", "Content-Type": "application/json"}
-TOKEN = ("-e", "API_TOKEN=t")
+HEADERS = {"Authorization": "Bearer a-token-for-the-tests", "Content-Type": "application/json"}
+TOKEN = ("-e", "API_TOKEN=a-token-for-the-tests")
 BOOTED = "Booting worker"
 
 

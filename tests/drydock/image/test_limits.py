@@ -28,6 +28,7 @@ found = [group / "memory.events", group / "memory/memory.oom_control"]
 text = next(file for file in found if file.exists()).read_text()
 print(dict(line.split() for line in text.splitlines())["oom_kill"])
 """
+TOKEN = ("-e", "API_TOKEN=a-token-for-the-tests")
 CORES = "import os; print(len(os.sched_getaffinity(0)))"
 
 
@@ -87,7 +88,7 @@ def test_too_little_memory_is_a_warning_and_no_end(run: Run) -> None:
 
 def load(container: Container, seconds: float) -> list[int]:
     """Send reads, writes and the largest bodies from 16 clients; return the statuses."""
-    headers = {"Authorization": "Bearer t", "Content-Type": "application/json"}
+    headers = {"Authorization": "Bearer a-token-for-the-tests", "Content-Type": "application/json"}
     large = json.dumps({"title": "x" * (2**20 - 100)}).encode()
     until = time.monotonic() + seconds
 
@@ -114,7 +115,7 @@ def load(container: Container, seconds: float) -> list[int]:
 
 @pytest.mark.parametrize(("memory", "most"), [(96, 1), (256, 3), (1024, 19)])
 def test_what_was_chosen_fits_into_the_memory_under_load(run: Run, memory: int, most: int) -> None:
-    container = run("--memory", f"{memory}m", "-e", "API_TOKEN=t").wait_until_healthy()
+    container = run("--memory", f"{memory}m", *TOKEN).wait_until_healthy()
     line = logged(container)
     # The pids limit of 64 allows no more than eight, and one while another is replaced.
     assert int(line[1]) == booted(container) == min(most, 8, int(container.python(CORES)))
@@ -129,7 +130,7 @@ def test_what_was_chosen_fits_into_the_memory_under_load(run: Run, memory: int, 
 @pytest.mark.parametrize("memory", [96, 140])
 def test_replacing_a_worker_fits_into_the_memory_as_well(run: Run, memory: int) -> None:
     """By recycling and by a signal; at 96 MiB the old one ends first."""
-    options = ("--memory", f"{memory}m", "-e", "API_TOKEN=t", "-e", "WEB_MAX_REQUESTS=100")
+    options = ("--memory", f"{memory}m", *TOKEN, "-e", "WEB_MAX_REQUESTS=100")
     container = run(*options).wait_until_healthy()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         loading = pool.submit(load, container, 6)

@@ -88,7 +88,7 @@ def test_the_service_reports_the_revision_that_the_label_names(
 ) -> None:
     code = "import dataclasses, json; from app import create_app; from drydock import State;"
     code += "print(json.dumps(dataclasses.asdict(State.of(create_app()).info)))"
-    quiet = ("--rm", "--env", "LOG_LEVEL=error")
+    quiet = ("--rm", "--env", "LOG_LEVEL=error", "--env", "SHOW_REVISION=true")
     found = json.loads(docker("run", *quiet, image, "python3", "-c", code).stdout)
     assert (found["revision"] or "") == config["Labels"][LABEL + "revision"]
     assert config["Labels"][LABEL + "version"] in ("", found["version"])

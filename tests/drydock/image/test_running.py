@@ -103,6 +103,18 @@ def test_listens_where_app_port_says_and_its_health_check_follows(run: Run) -> N
     assert container.get("/health").status == 200
 
 
+@pytest.mark.parametrize("ipv6", [True, False])
+def test_listens_on_both_families_also_where_there_is_no_ipv6(run: Run, ipv6: bool) -> None:
+    switch = f"net.ipv6.conf.all.disable_ipv6={int(not ipv6)}"
+    container = run("-e", "APP_HOST=::", "--sysctl", switch).wait_until_healthy()
+    assert container.get("/health").status == 200
+    code = "import socket; print(socket.socket(socket.AF_INET6).connect_ex(('::1', 5000)))"
+    assert (int(container.python(code)) == 0) == ipv6
+    docker("stop", container.name)
+    assert inspect(container.name)["State"]["ExitCode"] == 0
+    assert "Listening at: http://[::]:5000" in container.logs()
+
+
 def test_serves_plainly_as_in_the_readme(run: Run) -> None:
     container = run("-e", "APP_ENV=production").wait_until_healthy()
     assert container.get("/health").json() == {"status": "healthy", "environment": "production"}
@@ -207,6 +219,8 @@ def test_another_command_is_stopped_as_well(run: Run) -> None:
 @pytest.mark.parametrize(
     ("variable", "reason"),
     [
+        ("APP_HOST=localhost", "Not an IPv4 or IPv6 address"),
+        ("APP_HOST=", "Not an IPv4 or IPv6 address"),
         ("APP_PORT=abc", "Not a valid integer"),
         ("APP_PORT=70000", "Out of range"),
         ("APP_ENV=no way", "Not a name"),
@@ -220,6 +234,13 @@ def test_a_bad_setting_ends_it_with_one_clear_line(image: str, variable: str, re
     assert done.stdout == ""
     assert done.stderr.startswith(f"error: {name}='{value}': {reason}")
     assert done.stderr.count("\n") == 1
+
+
+def test_another_machine_s_address_ends_it_with_one_clear_line(image: str) -> None:
+    done = ended(image, "-e", "APP_HOST=192.0.2.1")
+    assert done.returncode == 1
+    assert "error: APP_HOST=192.0.2.1: Cannot assign requested address. Expected " in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_port_in_use_ends_it_with_one_clear_line(service: Container, image: str) -> None:

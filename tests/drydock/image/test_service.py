@@ -74,7 +74,7 @@ def test_responds_over_http_as_the_application_does(service: Container, named_im
     assert service.get("/hello/a/b").status == 404
     labels = inspect(named_image)["Config"]["Labels"]
     about = service.get("/about").json()
-    assert (about["revision"] or "") == labels["org.opencontainers.image.revision"]
+    assert about["revision"] is None
     assert labels["org.opencontainers.image.version"] in ("", about["version"])
 
 
@@ -233,8 +233,36 @@ def test_a_read_only_data_volume_is_one_line(image: str, volume: str) -> None:
     assert "DATA_DIR=/data: user 65532:65532 can't write there (Read-only file system)" in message
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ((), "no DATABASE_URL is set: the data is in /data/app.sqlite ("),
+        (("--tmpfs", "/data"), "(tmpfs), not in a database that all replicas share, and gone with"),
+        (("-e", "APP_ENV=development"), ""),
+    ],
+)
+def test_it_says_at_the_start_where_the_data_is(
+    run: Run, options: tuple[str, ...], told: str
+) -> None:
+    container = run(*options, "-e", "LOG_FORMAT=json").wait_until_healthy()
+    lines = map(json.loads, container.logs().splitlines())
+    warnings = [line["message"] for line in lines if line["level"] == "warning"]
+    assert len(warnings) == bool(told)
+    assert told in "".join(warnings)
+
+
+def test_another_user_s_file_is_one_line(run: Run, image: str, volume: str) -> None:
+    """It can be read: the service would start, and fail at each write."""
+    mount = ("-v", f"{volume}:/data")
+    docker("stop", run(*mount).wait_until_healthy().name)
+    message = ends_with_one_line(image, *mount, "--user", "12345:54321")
+    assert "/data/app.sqlite" in message
+    assert "Permission denied" in message
+
+
 def test_the_effective_settings_are_shown_without_the_secrets(image: str) -> None:
-    variables = ("-e", "API_TOKEN=hunter2", "-e", "DATABASE_URL=postgresql://u:hunter2@h/d")
+    address = "DATABASE_URL=postgresql://u:hunter2@h/d"
+    variables = ("-e", "API_TOKEN=hunter2-and-more", "-e", address)
     shown = docker("run", "--rm", *variables, image, "app", "settings").stdout
     assert "APP_ENV=production\n" in shown
     assert "API_TOKEN=********\n" in shown
@@ -436,6 +464,24 @@ def test_a_forwarded_address_counts_from_a_trusted_proxy_only(run: Run) -> None:
         container.get("/hello/x", headers={"X-Forwarded-For": "192.0.2.77"})
     assert '"client": "192.0.2.77"' in trusting.logs()
     assert '"client": "192.0.2.77"' not in wary.logs()
+
+
+def test_other_hosts_are_rejected_but_not_by_what_probes_and_scrapes_it(run: Run) -> None:
+    """The image's health check and these have an address, or none that counts, for a host."""
+    trusted = ("-e", "TRUSTED_HOSTS=shop.example", "-e", "TRUSTED_PROXIES=0.0.0.0/0")
+    container = run(*trusted).wait_until_healthy()
+
+    def status(path: str, **fields: str) -> int:
+        headers = {name.replace("_", "-"): value for name, value in fields.items()}
+        return container.get(path, headers=headers).status
+
+    assert status("/", Host="shop.example") == 200
+    assert status("/", Host="evil.example") == 400
+    assert status("/", Host="inside", X_Forwarded_Host="shop.example") == 200
+    assert status("/", Host="shop.example", X_Forwarded_Host="evil.example") == 400
+    for probe in ("/livez", "/readyz"):
+        assert status(probe, Host="10.0.0.9:5000") == 200
+    assert metrics(container)["app_workers"] >= 1
 
 
 @pytest.mark.parametrize(

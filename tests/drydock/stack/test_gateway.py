@@ -74,6 +74,15 @@ def test_the_page_has_a_strict_policy(stack: Stack) -> None:
     assert page.headers["X-Content-Type-Options"] == "nosniff"
 
 
+@pytest.mark.parametrize("path", ["/", "/nope", "/api/", "/api/nope", "/api/livez"])
+def test_no_field_is_there_twice(stack: Stack, path: str) -> None:
+    """The gateway and the service both set some."""
+    response = stack.get(path)
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    names = [name.lower() for name, _ in response.headers.iteritems()]
+    assert len(names) == len(set(names))
+
+
 def test_the_service_is_below_api(stack: Stack) -> None:
     assert "paths" in stack.get("/api/").json()
     assert stack.get("/api").headers["Location"] == "/api/"

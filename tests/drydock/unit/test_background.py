@@ -280,7 +280,7 @@ def test_idle_clients_of_the_metrics_hold_nothing_and_print_nothing(tmp_path: Pa
         contextlib.ExitStack() as s,
     ):
         running.wait_for("ends")
-        before = threads(running.process.pid)
+        before, printed = threads(running.process.pid), len(running.lines)
         idle = [s.enter_context(socket.create_connection(address, 30)) for _ in range(30)]
         idle[-1].recv(1)  # closed: there is no room for so many
         assert threads(running.process.pid) <= before + 4
@@ -290,11 +290,29 @@ def test_idle_clients_of_the_metrics_hold_nothing_and_print_nothing(tmp_path: Pa
             "GET", url, timeout=10, retries=urllib3.Retry(5, backoff_factor=1)
         )
         assert metrics.status == 200
-        assert len(running.lines) == 4  # each of them is JSON
+        assert len(running.lines) == printed  # each of them is JSON
 
 
 def threads(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+def test_the_metrics_are_served_to_both_families(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with work(tmp_path, "read", METRICS_PORT=str(port), APP_HOST="::") as running:
+        running.wait_for("ends")
+        for host in ("127.0.0.1", "[::1]"):
+            response = urllib3.request("GET", f"http://{host}:{port}/metrics", timeout=10)
+            assert b"app_work_steps_total" in response.data
+
+
+def test_another_machine_s_address_is_one_line(tmp_path: Path) -> None:
+    with work(tmp_path, "read", METRICS_PORT="9464", APP_HOST="192.0.2.1") as running:
+        assert running.process.wait(30) == 1
+        printed = running.file.read_text()
+    assert "error: APP_HOST=192.0.2.1: Cannot assign requested address. Expected an" in printed
+    assert "Traceback" not in printed
 
 
 def test_a_taken_port_is_one_line(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_help_lists_the_commands() -> None:
 
 def test_settings_are_shown_with_secrets_masked() -> None:
     code, printed = run(
-        "settings", APP_PORT="9000", API_TOKEN="hunter2", TRUSTED_PROXIES="10.0.0.0/8,::1"
+        "settings", APP_PORT="9000", API_TOKEN="hunter2-and-more", TRUSTED_PROXIES="10.0.0.0/8,::1"
     )
     assert code == 0
     assert "APP_PORT=9000\n" in printed

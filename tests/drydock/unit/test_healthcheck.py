@@ -17,15 +17,18 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def server(behave: Callable[[socket.socket], None]) -> Iterator[int]:
+def server(behave: Callable[[socket.socket], None], host: str = "127.0.0.1") -> Iterator[int]:
     """A server on a free port that accepts one connection and calls `behave` with it."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family, dualstack_ipv6=host == "::") as listener:
 
         def serve() -> None:
-            connection, _ = listener.accept()
-            with connection, contextlib.suppress(OSError):
-                behave(connection)
+            with contextlib.suppress(OSError):
+                connection, _ = listener.accept()
+                with connection:
+                    behave(connection)
 
+        listener.settimeout(10)  # where nobody comes
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield listener.getsockname()[1]
@@ -104,6 +107,26 @@ def test_as_the_image_runs_it(status: int, code: int) -> None:
         )
     assert done.returncode == code
     assert bool(done.stderr) == bool(code)
+
+
+@pytest.mark.parametrize(
+    ("host", "set_to"),
+    [
+        *(("127.0.0.1", ""), ("127.0.0.1", "0.0.0.0"), ("127.0.0.1", "127.0.0.1")),
+        *(("0.0.0.0", "0.0.0.0"), ("127.0.0.2", "127.0.0.2"), ("::1", "::1")),
+        *(("::", "::"), ("::", "0:0:0:0:0:0:0:0"), ("127.0.0.1", "::"), ("::1", "::")),
+    ],
+)
+def test_it_asks_where_the_service_listens(host: str, set_to: str) -> None:
+    with server(respond(b"HTTP/1.1 200 OK\r\n\r\n"), host) as port:
+        done = subprocess.run(
+            [sys.executable, "-IS", healthcheck.__file__],
+            env={"APP_PORT": str(port), "APP_HOST": set_to},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_it_imports_little() -> None:

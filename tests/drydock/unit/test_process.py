@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from drydock import healthcheck
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,14 +65,16 @@ application = MetricsPort(respond, int(os.environ["METRICS_PORT"]))
 
 
 class Server:
-    def __init__(self, folder: Path, **variables: str) -> None:
+    def __init__(self, folder: Path, host: str = "127.0.0.1", **variables: str) -> None:
         self.folder = folder
+        self.host = host  # where it is asked
         (folder / "conf.py").write_text(CONFIGURATION % str(FILE))
         (folder / "served.py").write_text(APPLICATION)
         with contextlib.ExitStack() as stack:
             free = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in "ab"]
             self.port, self.metrics_port = (each.getsockname()[1] for each in free)
         settings = {
+            "APP_HOST": "127.0.0.1",
             "APP_PORT": str(self.port),
             "METRICS_PORT": str(self.metrics_port),
             "WEB_CONCURRENCY": "1",
@@ -95,7 +100,7 @@ class Server:
             time.sleep(0.05)
 
     def get(self, path: str, port: int | None = None, **fields: str) -> str:
-        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=10)
+        connection = http.client.HTTPConnection(self.host, port or self.port, timeout=10)
         with contextlib.closing(connection):
             connection.request("GET", path, headers=fields)
             return connection.getresponse().read().decode()
@@ -132,6 +137,76 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         server.process.wait()
         assert server.process.stdout is not None
         server.process.stdout.close()
+
+
+def healthy(server: Server, host: str) -> str:
+    """What the image's health check says of it, as the image runs it."""
+    variables = {"APP_HOST": host, "APP_PORT": str(server.port)}
+    command = [sys.executable, "-IS", healthcheck.__file__]
+    return subprocess.run(
+        command, env=variables, capture_output=True, check=False, text=True
+    ).stderr
+
+
+def test_all_interfaces_are_those_of_both_families(start: Callable[..., Server]) -> None:
+    server = start(APP_HOST="::", TRUSTED_PROXIES="127.0.0.0/8")
+    for host in ("127.0.0.1", "::1", "127.0.0.2"):
+        server.host = host
+        assert server.get(f"/from-{host}") == "ok"
+        assert "app_workers 1.0" in server.get("/metrics", server.metrics_port)
+    assert healthy(server, "::") == ""
+    assert server.stop() < 3
+    clients = {
+        line["path"]: line["client"]
+        for line in map(json.loads, server.output().splitlines())
+        if line["logger"] == "app.access"
+    }
+    # The application's own middleware is not here: this is what the server hands to it.
+    assert clients["/from-127.0.0.1"] == clients["/from-127.0.0.2"] == "127.0.0.1"
+    assert clients["/from-::1"] == "::1"
+
+
+@pytest.mark.parametrize(
+    ("host", "other"), [("::1", "127.0.0.1"), ("127.0.0.1", "::1"), ("127.0.0.2", "127.0.0.1")]
+)
+def test_one_address_is_that_one_alone(start: Callable[..., Server], host: str, other: str) -> None:
+    server = start(host=host, APP_HOST=host)
+    assert server.get("/") == "ok"
+    assert "app_workers 1.0" in server.get("/metrics", server.metrics_port)
+    for port in (server.port, server.metrics_port):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((other, port))
+    assert healthy(server, host) == ""
+    assert "refused" in healthy(server, other)
+    assert server.stop() < 3
+
+
+def test_flask_s_own_server_is_reached_from_this_machine_alone(tmp_path: Path) -> None:
+    """With --debug it runs what it is sent."""
+    shutil.copy(FILE.with_name(".flaskenv"), tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environ = {k: v for k, v in os.environ.items() if k != "APP_HOST"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flask", "run", "--debug", "--no-reload"],
+        cwd=tmp_path,
+        env=environ | {"APP_PORT": str(port), "DATA_DIR": str(tmp_path), "APP_ENV": "development"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            with contextlib.suppress(ConnectionError):
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", port))
+    finally:
+        process.kill()
+        process.wait()
 
 
 ENDS = ["worker_exit True True", "atexit of a worker"]

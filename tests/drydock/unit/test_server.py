@@ -58,9 +58,29 @@ def test_gunicorn_knows_every_setting_and_takes_its_value() -> None:
         config.set(name, value)
 
 
-def test_the_port_is_app_port_on_all_interfaces(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("host", "bind"),
+    [("0.0.0.0", "0.0.0.0:9000"), ("::", "[::]:9000"), ("0:0:0:0:0:0:0:1", "[::1]:9000")],
+)
+def test_the_address_is_that_of_the_settings(
+    monkeypatch: pytest.MonkeyPatch, host: str, bind: str
+) -> None:
+    monkeypatch.setenv("APP_HOST", host)
     monkeypatch.setenv("APP_PORT", "9000")
-    assert settings()["bind"] == ["0.0.0.0:9000"]
+    assert settings()["bind"] == [bind]
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1"])
+def test_another_machine_s_address_ends_the_start_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    monkeypatch.setenv("APP_HOST", host)
+    with pytest.raises(SystemExit) as ended:
+        settings()["on_starting"](None)
+    assert str(ended.value).startswith(f"error: APP_HOST={host}: Cannot assign requested address.")
+    assert str(ended.value).endswith(
+        "Expected an address of this machine, 0.0.0.0 or, with IPv6, ::."
+    )
 
 
 def test_the_server_s_limits_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,10 +114,15 @@ def test_a_bad_setting_of_a_fork_s_own_ends_the_start_too(monkeypatch: pytest.Mo
 
 
 def test_a_port_in_use_ends_the_start_with_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("0.0.0.0", 0)) as taken:
-        monkeypatch.setenv("APP_PORT", str(taken.getsockname()[1]))
-        with pytest.raises(SystemExit, match="in use"):
-            settings()["on_starting"](None)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("APP_PORT", str(port))
+        for host in ("127.0.0.1", "0.0.0.0", "::"):
+            monkeypatch.setenv("APP_HOST", host)
+            hooks.settings.cache_clear()
+            message = f"^error: APP_PORT={port}: Address already in use. Expected a free port.$"
+            with pytest.raises(SystemExit, match=message):
+                settings()["on_starting"](None)
 
 
 def test_a_stop_fits_into_docker_s_ten_seconds() -> None:

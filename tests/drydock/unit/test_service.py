@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from flask import Response
     from flask.testing import FlaskClient
 
     from applications import Build
@@ -37,8 +38,62 @@ def test_info_describes_the_service(client: FlaskClient) -> None:
     assert response == {
         "environment": "staging",
         "python_version": platform.python_version(),
-        "revision": "abc123",
+        "revision": None,
     }
+
+
+def test_the_revision_is_shown_only_where_a_setting_lets_it(build: Build) -> None:
+    client = build(show_revision=True).test_client()
+    assert client.get("/about").get_json()["revision"] == "abc123"
+
+
+FIELDS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        *(("GET", "/", 200), ("HEAD", "/", 200), ("OPTIONS", "/", 200), ("GET", "/notes", 200)),
+        *(("GET", "/nope", 404), ("POST", "/health", 405), ("POST", "/notes", 401)),
+        *(("GET", "/notes?page=x", 422), ("GET", "/crash", 500), ("GET", "/folder", 308)),
+        *(("GET", "/livez", 200), ("GET", "/readyz", 200), ("GET", "/openapi.json", 200)),
+    ],
+)
+def test_each_response_is_as_an_api_s_should_be(
+    build: Build, method: str, path: str, status: int
+) -> None:
+    app = build()
+    app.add_url_rule("/crash", "crash", lambda: str(1 / 0))
+    app.add_url_rule("/folder/", "folder", lambda: "here")
+    response = app.test_client().open(path, method=method)
+    assert response.status_code == status
+    for name, value in FIELDS.items():
+        assert response.headers.getlist(name) == [value]
+
+
+def test_what_a_view_sets_itself_stays(build: Build) -> None:
+    app = build()
+    own = {"cache-control": "max-age=60", "Content-Security-Policy": "default-src 'self'"}
+    app.add_url_rule("/own", "own", lambda: ("<p>a page", own))
+    response = app.test_client().get("/own")
+    assert response.headers.getlist("Cache-Control") == ["max-age=60"]
+    assert response.headers.getlist("Content-Security-Policy") == ["default-src 'self'"]
+    assert response.headers.getlist("X-Content-Type-Options") == ["nosniff"]
+
+
+def test_what_a_fork_adds_after_each_request_stays(build: Build) -> None:
+    app = build()
+
+    @app.after_request
+    def add(response: Response) -> Response:
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+    assert app.test_client().get("/").headers.getlist("Cache-Control") == ["no-cache"]
 
 
 def test_slashes_at_the_beginning_are_not_merged(client: FlaskClient) -> None:

@@ -42,12 +42,26 @@ def test_values_are_read() -> None:
         ("APP_ENV", "x" * 33),
         ("APP_ENV", "prod\n"),
         ("APP_ENV", ""),
+        ("APP_HOST", ""),
+        ("APP_HOST", "localhost"),
+        ("APP_HOST", "[::1]"),
+        ("APP_HOST", "10.0.0.0/8"),
+        ("APP_HOST", "127.0.0.1:5000"),
+        ("APP_HOST", "127.1"),
+        ("APP_HOST", "fe80::1%eth0"),
         ("WEB_CONCURRENCY", "0"),
         ("WEB_CONCURRENCY", "many"),
         ("LOG_LEVEL", "loud"),
         ("LOG_FORMAT", "xml"),
         ("LOG_PROBES", "maybe"),
         ("METRICS_PORT", "65536"),
+        ("TRUSTED_HOSTS", "*"),
+        ("TRUSTED_HOSTS", "shop.example,"),
+        ("TRUSTED_HOSTS", "shop.example:443"),
+        ("TRUSTED_HOSTS", "https://shop.example"),
+        ("TRUSTED_HOSTS", "shop.example other.example"),
+        ("TRUSTED_HOSTS", "shop..example"),
+        ("TRUSTED_HOSTS", "2001:db8::1"),
         ("TRUSTED_PROXIES", "10.0.0.1/8"),
         ("TRUSTED_PROXIES", "10.0.0.0/8,proxy"),
     ],
@@ -69,8 +83,13 @@ def test_a_bad_value_is_named_in_one_line(name: str, value: str) -> None:
         ("DATABASE_URL", "postgresql://u:hunter2@h:port/d"),
         ("DATABASE_URL", "sqlite://"),
         ("DATABASE_URL", "sqlite:///:memory:"),
-        ("API_TOKEN", "hunter2 with spaces"),
-        ("API_TOKEN", "hunter2\n"),
+        ("API_TOKEN", "hunter2"),
+        ("API_TOKEN", f"hunter2{'x' * 1018}"),
+        ("API_TOKEN", "hunter2-and-nine-more\nhunter2-twice"),
+        ("API_TOKEN", "hunter2-with-spaces hunter2-with-spaces hunter2-with-spaces"),
+        ("API_TOKEN", "hunter2-with-a-letter-é"),
+        ("API_TOKEN", "hunter2-with-another\xa0kind-of-space-in-it"),
+        ("API_TOKEN", " \n"),
     ],
 )
 def test_a_bad_secret_is_named_but_not_shown(name: str, value: str) -> None:
@@ -83,8 +102,27 @@ def test_a_bad_secret_is_named_but_not_shown(name: str, value: str) -> None:
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
 def test_a_secret_can_come_from_a_file(tmp_path: Path, ending: str) -> None:
     file = tmp_path / "token"
-    file.write_bytes(b"t0ken" + ending.encode())
-    assert Settings.load({"API_TOKEN_FILE": str(file)}).api_token == "t0ken"
+    file.write_bytes(b"16-characters-ok" + ending.encode())
+    assert Settings.load({"API_TOKEN_FILE": str(file)}).api_token == "16-characters-ok"
+
+
+@pytest.mark.parametrize("ending", ["", "\n", "\r\n", "\n\n"])
+def test_a_token_s_file_may_have_the_old_one_on_a_second_line(tmp_path: Path, ending: str) -> None:
+    file = tmp_path / "token"
+    file.write_bytes(b"the-new-one-of-us\r\nthe-old-one-of-us" + ending.encode())
+    settings = Settings.load({"API_TOKEN_FILE": str(file)})
+    assert settings.api_tokens == ["the-new-one-of-us", "the-old-one-of-us"]
+
+
+def test_without_a_token_there_is_none() -> None:
+    assert Settings().api_tokens == []
+
+
+def test_it_is_said_which_token_is_wrong() -> None:
+    with pytest.raises(SettingsError) as error:
+        Settings.load({"API_TOKEN": "16-characters-ok not-16-but-15-c"})
+    expected = "API_TOKEN: Token 2 has 15 characters. Expected 16 to 1024 visible ASCII characters,"
+    assert str(error.value).startswith(expected)
 
 
 def test_a_secret_from_both_is_an_error(tmp_path: Path) -> None:
@@ -120,6 +158,14 @@ def test_only_secrets_come_from_files(tmp_path: Path) -> None:
 
 def test_secrets_are_not_in_the_representation() -> None:
     assert "hunter2" not in repr(Settings(api_token="hunter2"))
+
+
+def test_hosts_are_a_list() -> None:
+    settings = Settings.load({"TRUSTED_HOSTS": "Shop.example, .cluster.example,[2001:db8::1]"})
+    assert settings.trusted_hosts == ("shop.example", ".cluster.example", "[2001:db8::1]")
+    assert dict(settings.effective())["TRUSTED_HOSTS"] == (
+        "shop.example,.cluster.example,[2001:db8::1]"
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -407,6 +407,7 @@ def test_a_request_waits_for_a_thread_no_longer_than_it_may(run: Callable[..., R
             rejected = b"".join(iter(lambda: waiting.recv(65536), b""))
         assert rejected.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
         assert b"Retry-After: 5\r\n" in rejected
+        assert b"\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n" in rejected
         rejected = running.ask(b"HEAD" + (GET % b"1").removeprefix(b"GET"))
         assert rejected.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
         assert rejected.endswith(b"\r\n\r\n")  # RFC 9110, 9.3.2: without a body
@@ -968,11 +969,20 @@ def test_a_head_goes_out_with_what_follows() -> None:
         assert theirs.recv(100) == b"head"
 
 
-def test_a_plugged_listener_lets_nobody_in() -> None:
-    with socket.create_server(("0.0.0.0", 0), backlog=50) as server:
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [
+        *(("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "127.0.0.1"), ("127.0.0.2", "127.0.0.2")),
+        *(("::", "127.0.0.1"), ("::", "::1"), ("::1", "::1")),
+    ],
+)
+def test_a_plugged_listener_lets_nobody_in(host: str, asked: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    dual = host == "::"
+    with socket.create_server((host, 0), family=family, backlog=50, dualstack_ipv6=dual) as server:
         assert listener.plug(server)
         with pytest.raises(TimeoutError):
-            socket.create_connection(("127.0.0.1", server.getsockname()[1]), 0.2)
+            socket.create_connection((asked, server.getsockname()[1]), 0.2)
         assert not listener.plug(server)
 
 
