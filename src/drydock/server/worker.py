@@ -215,7 +215,8 @@ class Worker(ThreadWorker):
         finally:  # otherwise the request is a cycle, which only the garbage collector frees
             del req.should_close
         conn.fully_read = conn.frame.complete
-        return keep_alive
+        # The hook post_request, which gunicorn calls last, may have forbidden another one.
+        return keep_alive and not req.must_close
 
     def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:  # noqa: ANN401 (as above)
         """Skip a body that the application did not read: it has arrived, so nothing waits."""

@@ -23,7 +23,7 @@ from gunicorn.config import Config
 from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 
-from drydock.server import acceptor, hooks, lifecycle, listener, loop, shutdown, state
+from drydock.server import acceptor, hooks, lifecycle, listener, loop, shutdown, state, strict
 from drydock.server.connection import Connection
 from drydock.server.exchange import Exchange
 from drydock.server.worker import Worker, capacity
@@ -56,6 +56,12 @@ class Application:
         elif path == "stream":  # the client has to see for itself whether it is whole
             start_response("200 OK", [])
             return self.endless()
+        elif path.startswith("short"):
+            start_response(
+                environ["QUERY_STRING"].replace("%20", " ") or "200 OK", [("Content-Length", "9")]
+            )
+            environ |= {"app.route": f"/{path}", "app.request_id": "find-me"}
+            return iter(path.removeprefix("short").encode().split(b"/"))
         size = int(path) if path.isdigit() else 1
         body = environ["wsgi.input"].read() if path == "echo" else b"x" * size
         start_response("200 OK", [("Content-Length", str(len(body)))])
@@ -87,6 +93,8 @@ class Running:
         config.set("keepalive", int(variables.get("WEB_KEEPALIVE", "75")))
         config.set("worker_tmp_dir", "/tmp")
         config.set("http_parser", "python")
+        config.set("pre_request", strict.pre_request)
+        config.set("post_request", hooks.post_request)
         self.lines: list[str] = []
         log = types.SimpleNamespace(
             **dict.fromkeys(("debug", "info", "warning", "exception", "error"), self.note),
@@ -492,6 +500,51 @@ def test_an_application_that_breaks_takes_no_thread_with_it(run: Callable[..., R
         for _ in range(2):
             assert b"x" * 9 not in running.ask(GET % path)
     assert b" 200 " in running.ask(closing(GET % b"1"))
+
+
+@pytest.mark.parametrize("path", [b"short", b"short/1234", b"short/1234/5678"])
+def test_nothing_follows_a_response_that_is_shorter_than_its_length(
+    run: Callable[..., Running], caplog: pytest.LogCaptureFixture, path: bytes
+) -> None:
+    """A client would take the next response for the rest of this one."""
+    running = run(WEB_THREADS="1")
+    hooks._short.clear()
+    for _ in range(2):
+        response = running.ask(GET % path + closing(GET % b"1"))
+        head, _, body = response.partition(b"\r\n\r\n")
+        assert b"\r\nContent-Length: 9" in head
+        assert body == path.removeprefix(b"short").replace(b"/", b"")
+    with running.connect(GET % path) as later:
+        assert b"".join(iter(lambda: later.recv(65536), b"")).endswith(body)
+        with contextlib.suppress(ConnectionError):
+            later.sendall(GET % b"1")
+            assert later.recv(65536) == b""
+    (record,) = caplog.records  # of the application's faults, each is in the log once
+    assert record.levelname == "ERROR"
+    assert f"GET /{path.decode()} has {len(body)} bytes and" in record.getMessage()
+    assert record.getMessage().startswith("the application's response")
+
+
+def test_a_response_without_content_is_not_too_short(
+    run: Callable[..., Running], caplog: pytest.LogCaptureFixture
+) -> None:
+    running = run()
+    hooks._short.clear()
+    requests = [
+        b"HEAD /short HTTP/1.1\r\nHost: x\r\n\r\n",
+        GET % b"short?304 Not Modified".replace(b" ", b"%20"),
+        GET % b"short?204%20No%20Content",
+        GET % b"short/12345/6789",
+        GET % b"short/12345/6789/more-than-is-said",
+    ]
+    assert running.ask(b"".join(requests) + closing(GET % b"1")).count(b"HTTP/1.1 ") == 6
+    # One that is closed for another reason is no fault of the application's.
+    assert b" 200 " in running.ask(GET % b"fail")
+    with running.connect(GET % b"stream") as gone:
+        gone.recv(1)
+    assert running.application.closing.wait(5)
+    running.application.go_on.set()
+    assert not caplog.records
 
 
 def test_for_one_too_many_another_is_closed(run: Callable[..., Running]) -> None:
