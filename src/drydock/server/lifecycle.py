@@ -8,7 +8,6 @@ any state but IN_FLIGHT; a request is rejected from RECEIVING, or while no threa
 
 from __future__ import annotations
 
-import socket
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +22,10 @@ from drydock.server.connection import (
     Connection,
 )
 from drydock.server.framing import Frame, TooLargeError
+from drydock.server.linger import Linger, scratch
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from drydock.server.ledger import Ledger
@@ -33,15 +34,7 @@ if TYPE_CHECKING:
     from drydock.server.probe import LivenessProbe
     from drydock.settings import Settings
 
-# Seconds.
-LINGER = 2.0  # how long a client that still sends after its response may pause before the close
-MIN_IDLE = 1.0  # how long a connection has to be idle before it may be closed early
-
-LINGER_BYTES = 2**26  # how much of an unused body is read, so that its sender gets the response
-RECEIVE_BYTES = 2**16
-
-# What is read at a time, then copied or discarded. One for all: only the main loop reads.
-_scratch = memoryview(bytearray(RECEIVE_BYTES))
+MIN_IDLE = 1.0  # seconds for which a connection has to be idle before it may be closed early
 
 
 class Lifecycle:
@@ -61,6 +54,7 @@ class Lifecycle:
         self.pool = pool
         self.ledger = ledger
         self.probe = probe
+        self.linger = Linger(settings.web_send_timeout, poller, self.drop)
         # A body that is larger than the first is not kept, one larger than the second is rejected.
         self.body_limits = ledger.limit // 8, settings.max_body_bytes
         self.connections: dict[int, Connection] = {}  # all of them, by file descriptor
@@ -88,7 +82,7 @@ class Lifecycle:
             elif connection.state == SENDING:
                 self._send(connection)
             elif connection.state == CLOSING:
-                self._discard_input(connection)
+                self.linger.discard_input(connection)
         except OSError:  # the client is gone
             self.drop(connection)
 
@@ -97,7 +91,7 @@ class Lifecycle:
     def _receive(self, connection: Connection) -> None:
         """Read what the client has sent."""
         try:
-            size = connection.socket.recv_into(_scratch)
+            size = connection.socket.recv_into(scratch)
         except BlockingIOError:
             self.poller.await_input(connection.socket)
             return
@@ -106,7 +100,7 @@ class Lifecycle:
             return
         if not connection.buffer:
             self._begin_request(connection)
-        connection.buffer += _scratch[:size]
+        connection.buffer += scratch[:size]
         self.ledger.update(connection)
         self._advance(connection)
 
@@ -223,7 +217,7 @@ class Lifecycle:
         elif connection.keep_alive:
             self._await_next_request(connection)
         else:
-            self._close(connection)
+            self.linger.begin(connection)
 
     def _await_next_request(self, connection: Connection) -> None:
         """SENDING -> IDLE, or RECEIVING if the next request has begun to arrive already."""
@@ -240,38 +234,11 @@ class Lifecycle:
 
     # ---- CLOSING, and the end -------------------------------------------------------------------
 
-    def _close(self, connection: Connection) -> None:
-        """SENDING -> CLOSING: close so that the client gets the whole response.
-
-        The kernel resets a connection that is closed while something the client has sent is
-        unread, and the reset may overtake the response. In that case only this side is closed, and
-        what still comes is read and discarded for a while.
-        """
-        connection.state = CLOSING
-        connection.sent = 0
-        connection.since = time.monotonic()
-        connection.deadline = connection.since + LINGER
-        if not connection.fully_read:
-            connection.socket.shutdown(socket.SHUT_WR)
-        self._discard_input(connection)
-
-    def _discard_input(self, connection: Connection) -> None:
-        """Discard what the client sends, until it stops or its deadline passes."""
-        try:
-            size = connection.socket.recv_into(_scratch)
-        except BlockingIOError:
-            size = 0 if connection.fully_read else -1
-        connection.sent += max(size, 0)
-        if size == 0 or connection.sent > LINGER_BYTES:
-            self.drop(connection)
-            return
-        if size > 0:
-            if connection.fully_read:
-                connection.fully_read = False
-                connection.socket.shutdown(socket.SHUT_WR)
-            last = connection.since + self.settings.web_send_timeout
-            connection.deadline = min(time.monotonic() + LINGER, last)
-        self.poller.await_input(connection.socket)
+    def close_idle(self, connection: Connection) -> None:
+        """IDLE -> CLOSING: the client may not have taken all of its last response yet."""
+        del self.idle[connection]
+        connection.fully_read = True
+        self.linger.begin(connection)
 
     def drop(self, connection: Connection, *, reset: bool = False) -> None:
         """Close at once; with `reset` so that the client sees that a response is truncated."""
@@ -306,5 +273,7 @@ class Lifecycle:
         elif connection.state == RECEIVING:
             self.ledger.count_dropped("body" if connection.frame.head_bytes else "head")
             self.respond(connection, responses.too_slow())
+        elif connection.state == IDLE:
+            self.close_idle(connection)
         else:
             self.drop(connection)

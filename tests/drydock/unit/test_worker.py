@@ -23,8 +23,18 @@ from gunicorn.config import Config
 from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 
-from drydock.server import acceptor, hooks, lifecycle, listener, loop, shutdown, state, strict
-from drydock.server.connection import Connection
+from drydock.server import (
+    acceptor,
+    hooks,
+    lifecycle,
+    linger,
+    listener,
+    loop,
+    shutdown,
+    state,
+    strict,
+)
+from drydock.server.connection import CLOSING, Connection
 from drydock.server.exchange import Exchange
 from drydock.server.worker import Worker, capacity
 
@@ -142,7 +152,7 @@ class Running:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Running]]:
     monkeypatch.setattr(loop, "TICK", 0.02)
-    monkeypatch.setattr(lifecycle, "LINGER", 0.3)
+    monkeypatch.setattr(linger, "LINGER", 0.3)
     monkeypatch.setattr(lifecycle, "MIN_IDLE", 0.2)
     monkeypatch.setattr(os, "_exit", sys.exit)  # or else a worker would end all tests, as passed
     monkeypatch.setenv("METRICS_PORT", "0")
@@ -395,7 +405,7 @@ def test_what_a_client_sends_too_much_is_read_so_that_it_gets_its_response(
     running = run(MAX_BODY_BYTES="1000")
     head = POST % b"1" + b"Content-Length: 3000000\r\n\r\n"
     assert running.ask(head + b"z" * 3_000_000).startswith(b"HTTP/1.1 413 ")
-    monkeypatch.setattr(lifecycle, "LINGER_BYTES", 1000)
+    monkeypatch.setattr(linger, "LINGER_BYTES", 1000)
     with contextlib.suppress(ConnectionError):
         running.ask(head + b"z" * 3_000_000)
     with running.connect(closing(GET % b"1") + b"and more") as connection:
@@ -403,6 +413,91 @@ def test_what_a_client_sends_too_much_is_read_so_that_it_gets_its_response(
         with contextlib.suppress(ConnectionError):
             connection.sendall(b"and still more")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
+
+
+def slow_reader(running: Running, sent: bytes) -> socket.socket:
+    """A client whose kernel takes little of a response before it is read."""
+    client = socket.socket()
+    client.settimeout(5)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    client.connect(("127.0.0.1", running.port))
+    client.sendall(sent)
+    return client
+
+
+def read_slowly(client: socket.socket) -> bytes:
+    """All that comes, in some tenths of a second at least."""
+    received = b""
+    while data := client.recv(2048):
+        received += data
+        time.sleep(0.01)
+    return received
+
+
+@pytest.mark.parametrize("pause", [0.1, 0.6])
+@pytest.mark.parametrize("close", ["asked for", "of the worker"])
+def test_what_arrives_after_the_close_does_not_cut_the_response_off(
+    run: Callable[..., Running], close: str, pause: float
+) -> None:
+    """A client that sends its next request before it has read the response (RFC 9112, 9.6)."""
+    running = run(GRACEFUL_TIMEOUT="5")
+    request = GET % b"65536"
+    with slow_reader(running, closing(request) if close == "asked for" else request) as client:
+        if close == "of the worker":
+            eventually(lambda: running.worker.nr and running.worker.lifecycle.idle)
+            state.begin_end(0)
+            running.worker.handle_exit(signal.SIGTERM, None)
+        connections = running.worker.lifecycle.connections
+        eventually(
+            lambda: running.worker.nr and all(c.state == CLOSING for c in connections.values())
+        )
+        received = b""
+        until = time.monotonic() + pause  # so that the client is slow, but does not stand still
+        while time.monotonic() < until:
+            received += client.recv(2048)
+            time.sleep(0.05)
+        client.sendall(GET % b"1")
+        received += read_slowly(client)
+    assert received.endswith(b"\r\n\r\n" + b"x" * 65536)
+    assert received.count(b"HTTP/1.1 ") == 1
+    eventually(lambda: not running.worker.lifecycle.connections)
+
+
+def test_a_client_that_takes_nothing_of_the_end_is_not_waited_for_long(
+    run: Callable[..., Running],
+) -> None:
+    running = run()
+    with slow_reader(running, closing(GET % b"65536")):
+        connections = running.worker.lifecycle.connections
+        eventually(lambda: [c for c in connections.values() if c.state == CLOSING])
+        time.sleep(0.1)
+        assert connections
+        eventually(lambda: not connections)
+
+
+def test_a_client_that_takes_the_end_byte_by_byte_is_not_waited_for_without_end(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = run(WEB_SEND_TIMEOUT="1")
+    monkeypatch.setattr(linger, "LINGER", 60)
+    with slow_reader(running, closing(GET % b"65536")) as client:
+        connections = running.worker.lifecycle.connections
+        eventually(lambda: [c for c in connections.values() if c.state == CLOSING])
+        began = time.monotonic()
+        while connections:
+            client.recv(1024)
+            time.sleep(0.1)
+        assert 0.5 < time.monotonic() - began < 5
+
+
+def test_a_client_that_has_taken_all_and_holds_its_side_open_is_not_waited_for(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = run()
+    monkeypatch.setattr(linger, "LINGER", 60)
+    with running.connect(closing(GET % b"65536")) as client:
+        assert read_slowly(client).endswith(b"x" * 65536)
+        eventually(lambda: not running.worker.lifecycle.connections)
 
 
 def test_a_request_waits_for_a_thread_no_longer_than_it_may(run: Callable[..., Running]) -> None:
