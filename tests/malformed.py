@@ -381,7 +381,7 @@ GROUPS: dict[str, tuple[str, list[tuple[str, bytes, str] | tuple[str, bytes, str
              "RFC 9112, 7.1.2"),
             ("a size with 0x", chunks(b"0x14\r\n" + NOTE + b"\r\n" + LAST), "400"),
             ("a size with a plus sign", chunks(b"+14\r\n" + NOTE + b"\r\n" + LAST), "400"),
-            ("a negative size", chunks(b"-14\r\n" + NOTE + b"\r\n" + LAST), "413"),
+            ("a negative size", chunks(b"-14\r\n" + NOTE + b"\r\n" + LAST), "400"),
             ("a size with an underscore", chunks(b"1_4\r\n" + NOTE + b"\r\n" + LAST), "400"),
             ("a size with a space before it", chunks(b" 14\r\n" + NOTE + b"\r\n" + LAST), "400"),
             ("a size with a space behind it", chunks(b"14 \r\n" + NOTE + b"\r\n" + LAST), "400"),

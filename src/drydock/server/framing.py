@@ -11,6 +11,7 @@ import sys
 
 HEAD_BYTES = 65_536  # of the request line and the header section together
 CHUNK_LINE_BYTES = 1024  # a size of 16 digits, and extensions that nobody uses
+HEX_DIGITS = b"0123456789abcdefABCDEF"
 MAX_DIGITS = 18  # of a length: more may not fit into 64 bits
 
 
@@ -149,9 +150,8 @@ class Frame:
                 raise TooLargeError(400, "Bad Request")
             if line_end < 0:
                 return False
-            try:
-                size = int(data[self._position : line_end].partition(b";")[0], 16)
-            except ValueError:
+            size = _chunk_size(data[self._position : line_end])
+            if size < 0:
                 return True
             if size == 0:
                 return self._has_trailer(data, line_end)
@@ -159,13 +159,15 @@ class Frame:
             # The framing counts as well: chunks of one byte each consist of little else.
             overhead = self._position - self.head_bytes - self._chunk_bytes
             body = self._chunk_bytes + size
-            if size < 0 or body > body_limit or overhead > body_limit + HEAD_BYTES:
+            if body > body_limit or overhead > body_limit + HEAD_BYTES:
                 raise TooLargeError(413, "Request Entity Too Large")
             if body > keep_limit:
                 self.large = True
                 return True
             if following > len(data):
                 return False
+            if data[following - 2 : following] != b"\r\n":
+                return True
             self._position = following
             self._chunk_bytes = body
 
@@ -182,6 +184,17 @@ class Frame:
         if not self.complete and len(data) - line_end > HEAD_BYTES:
             raise TooLargeError(431, "Request Header Fields Too Large")
         return self.complete
+
+
+def _chunk_size(line: bytearray) -> int:
+    """The size in the line before a chunk; -1 if the parser rejects it."""
+    digits, extension, _ = line.partition(b";")
+    if extension:
+        digits = digits.rstrip(b" \t")
+    # int() would take `0x5`, `+5`, `5_0` and ` 5`, too.
+    if not digits or digits.strip(HEX_DIGITS):
+        return -1
+    return int(digits, 16)
 
 
 def _head_too_large(data: bytearray) -> TooLargeError:

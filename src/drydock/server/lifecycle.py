@@ -11,7 +11,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from drydock.server import responses
+from gunicorn.http.errors import ParseException
+
+from drydock.server import responses, strict
 from drydock.server.connection import (
     CLOSING,
     IDLE,
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    from gunicorn.config import Config
+
     from drydock.server.ledger import Ledger
     from drydock.server.poller import Poller
     from drydock.server.pool import ThreadPool
@@ -42,13 +46,18 @@ class Lifecycle:
 
     def __init__(
         self,
+        cfg: Config,
         settings: Settings,
         poller: Poller,
         pool: ThreadPool,
         ledger: Ledger,
         probe: LivenessProbe,
     ) -> None:
-        """Begin without connections; `pool` serves their requests, `ledger` bounds what is kept."""
+        """Begin without connections; `pool` serves their requests, `ledger` bounds what is kept.
+
+        `cfg`: for gunicorn's parser.
+        """
+        self.cfg = cfg
         self.settings = settings
         self.poller = poller
         self.pool = pool
@@ -128,6 +137,9 @@ class Lifecycle:
             return
         if frame.head_bytes:
             if not had_head:
+                if not self._has_valid_head(connection):
+                    self._submit(connection)  # a thread rejects it
+                    return
                 self._begin_body(connection)
             received = len(connection.buffer) - frame.head_bytes
             allowed = self.settings.web_body_timeout + received / MIN_RATE
@@ -136,6 +148,19 @@ class Lifecycle:
             self.parked[connection] = None
         else:
             self.poller.await_input(connection.socket)
+
+    def _has_valid_head(self, connection: Connection) -> bool:
+        """Whether it is worth while to wait for the body.
+
+        Only asked where not all of the body came with the head: otherwise a thread gets the request
+        at once, and parses it there alone.
+        """
+        head = bytes(connection.buffer[: connection.frame.head_bytes])
+        try:
+            strict.parse_head(self.cfg, head, connection.client)
+        except ParseException:
+            return False
+        return True
 
     def _begin_body(self, connection: Connection) -> None:
         """Set the deadline anew, and send the 100 if the client waits for one."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from gunicorn.http.errors import NoMoreData, ParseException
-from gunicorn.http.parser import RequestParser
+from gunicorn.http.errors import ParseException
 
 from drydock.server import strict
 
@@ -53,9 +52,8 @@ class LivenessProbe:
         if not frame.complete or len(data) != frame.head_bytes:
             return False
         try:
-            request = next(RequestParser(self.cfg, iter((bytes(data),)), connection.client))
-            strict.pre_request(None, request)
-        except (ParseException, NoMoreData, StopIteration):
+            request = strict.parse_head(self.cfg, bytes(data), connection.client)
+        except ParseException:
             return False
         # One with `Content-Length: 0`, for example, is valid but not what a probe sends.
         return not any(name in strict.CONTENT_FIELDS for name, _ in request.headers)

@@ -95,7 +95,9 @@ class Worker(ThreadWorker):
         poller = Poller()
         self.pool = ThreadPool(self.cfg.threads, self._serve, poller.wake, log)
         self.probe = LivenessProbe(self.cfg, self.settings, self.pool)
-        self.lifecycle = Lifecycle(self.settings, poller, self.pool, self.ledger, self.probe)
+        self.lifecycle = Lifecycle(
+            self.cfg, self.settings, poller, self.pool, self.ledger, self.probe
+        )
         self.acceptor = Acceptor(self.slot, limit, poller, self.lifecycle, self.ledger)
         self.bounds = Bounds(self.lifecycle, self.pool, self.ledger, log)
         timeout = self.settings.graceful_timeout

@@ -311,6 +311,57 @@ def test_each_part_of_a_request_has_a_deadline(
     assert running.ask(sent)[:13] == response
 
 
+LENGTH = b"Content-Length: 5\r\n"
+CODING = b"Transfer-Encoding: chunked\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        POST % b"echo" + LENGTH + b"Host: x\r\n\r\n",
+        POST % b"echo" + LENGTH + b"Foo : 1\r\n\r\nab",
+        POST % b"echo" + CODING + b"Foo : 1\r\n\r\n",
+        (POST % b"echo").replace(b": x", b": x y") + LENGTH + b"\r\n",
+        (POST % b"echo").replace(b": x", b": x y") + LENGTH + b"Expect: 100-continue\r\n\r\n",
+        (POST % b"echo").replace(b"Host: x\r\n", b"") + LENGTH + b"\r\n",
+        POST % b"echo#x" + LENGTH + b"\r\n",
+        (POST % b"echo").replace(b"POST", b"GET") + LENGTH + b"Foo : 1\r\n\r\n",
+        POST % b"echo" + b"Transfer-Encoding: gzip, chunked\r\n\r\n1\r\n",
+        *(POST % b"echo" + CODING + b"\r\n%s\r\nab" % s for s in (b"0x20", b"+5", b"5_0", b"-5")),
+    ],
+)
+def test_what_is_not_valid_is_rejected_as_soon_as_that_shows(
+    run: Callable[..., Running], sent: bytes
+) -> None:
+    running = run(WEB_BODY_TIMEOUT="60")
+    with running.connect(sent) as client:
+        assert client.recv(65536).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_valid_head_is_parsed_in_the_main_loop_only_if_its_body_is_still_to_come(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[bytes] = []
+
+    def parse_head(cfg: Config, head: bytes, client: Any) -> Any:
+        parsed.append(head)
+        return real(cfg, head, client)
+
+    real = strict.parse_head
+    monkeypatch.setattr(strict, "parse_head", parse_head)
+    running = run()
+    head = closing(POST % b"echo" + LENGTH + b"\r\n")
+    assert running.ask(closing(GET % b"1")).endswith(b"\r\n\r\nx")
+    assert running.ask(head + b"abcde").endswith(b"\r\n\r\nabcde")
+    assert not parsed
+    with running.connect(head) as client:
+        for piece in (b"abc", b"d", b"e"):
+            time.sleep(0.1)
+            client.sendall(piece)
+        assert client.recv(65536).endswith(b"\r\n\r\nabcde")
+    assert parsed == [head]
+
+
 def test_a_body_too_large_to_keep_is_read_by_the_thread(run: Callable[..., Running]) -> None:
     running = run(WEB_BUFFER_BYTES=str(2**20), WEB_BODY_TIMEOUT="1")
     length = b"Content-Length: 800000\r\n\r\n"
@@ -585,6 +636,7 @@ def test_a_broken_chunk_that_nobody_reads_ends_the_connection_without_a_second_r
     running = run()
     chunked = POST % b"1" + b"Transfer-Encoding: chunked\r\n\r\n%s\r\nx\r\n0\r\n\r\n"
     assert running.ask(chunked % b"+1").count(b"HTTP/1.1 ") == 1
+    assert running.ask(chunked % b"1;").count(b"HTTP/1.1 ") == 1
     assert "closed the connection of ('127.0.0.1', " in caplog.text
     assert running.ask(chunked % b"1" + closing(GET % b"1")).count(b"HTTP/1.1 200 ") == 2
 
