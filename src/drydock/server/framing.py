@@ -38,6 +38,7 @@ class Frame:
         "continue_sent",
         "expects_continue",
         "head_bytes",
+        "head_checked",
         "large",
     )
 
@@ -47,7 +48,9 @@ class Frame:
         self.complete = False  # nothing of the request is missing
         self.large = False  # the body is larger than what is kept
         self.expects_continue = False  # the client waits for a 100 before it sends the body
-        self.continue_sent = False  # the client has got the 100; set by the code that sends it
+        # Set by the code that does it.
+        self.continue_sent = False  # the client has got the 100
+        self.head_checked = False  # the parser takes the head, whose body is waited for
         self._end = 0  # where a body of known length ends
         self._chunked = False
         self._chunk_bytes = 0  # what the chunks so far hold

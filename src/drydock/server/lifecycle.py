@@ -137,38 +137,44 @@ class Lifecycle:
             return
         if frame.head_bytes:
             if not had_head:
-                if not self._has_valid_head(connection):
-                    self._submit(connection)  # a thread rejects it
-                    return
                 self._begin_body(connection)
-            received = len(connection.buffer) - frame.head_bytes
-            allowed = self.settings.web_body_timeout + received / MIN_RATE
-            connection.deadline = connection.since + allowed
+                if connection.state != RECEIVING:
+                    return
+            self._set_body_deadline(connection)
         if self.ledger.full:
             self.parked[connection] = None
         else:
             self.poller.await_input(connection.socket)
-
-    def _has_valid_head(self, connection: Connection) -> bool:
-        """Whether it is worth while to wait for the body.
-
-        Only asked where not all of the body came with the head: otherwise a thread gets the request
-        at once, and parses it there alone.
-        """
-        head = bytes(connection.buffer[: connection.frame.head_bytes])
-        try:
-            strict.parse_head(self.cfg, head, connection.client)
-        except ParseException:
-            return False
-        return True
 
     def _begin_body(self, connection: Connection) -> None:
         """Set the deadline anew, and send the 100 if the client waits for one."""
         frame = connection.frame
         connection.since = time.monotonic()
         if frame.expects_continue and len(connection.buffer) == frame.head_bytes:
-            connection.socket.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-            frame.continue_sent = True
+            self._check_head(connection)
+            if connection.state == RECEIVING:
+                connection.socket.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+                frame.continue_sent = True
+
+    def _check_head(self, connection: Connection) -> None:
+        """Let a thread reject the request now if its head is not valid, whatever its body is.
+
+        Not called for each request: parsing takes time, and nearly always the body arrives soon
+        after the head. Then a thread parses it, once.
+        """
+        frame = connection.frame
+        frame.head_checked = True
+        head = bytes(connection.buffer[: frame.head_bytes])
+        try:
+            strict.parse_head(self.cfg, head, connection.client)
+        except ParseException:
+            self._submit(connection)
+
+    def _set_body_deadline(self, connection: Connection) -> None:
+        """Give the client time for its body; the tick that checks the head comes first."""
+        received = len(connection.buffer) - connection.frame.head_bytes
+        allowed = self.settings.web_body_timeout + received / MIN_RATE
+        connection.deadline = connection.since + (allowed if connection.frame.head_checked else 0)
 
     def resume_parked(self) -> None:
         """Go on reading from the connections for which there was no memory, if there is now."""
@@ -296,6 +302,11 @@ class Lifecycle:
             self.ledger.count_dropped("send")
             self.drop(connection, reset=True)
         elif connection.state == RECEIVING:
+            if connection.frame.head_bytes and not connection.frame.head_checked:
+                self._check_head(connection)
+                if connection.state == RECEIVING:
+                    self._set_body_deadline(connection)
+                return
             self.ledger.count_dropped("body" if connection.frame.head_bytes else "head")
             self.respond(connection, responses.too_slow())
         elif connection.state == IDLE:
