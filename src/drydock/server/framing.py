@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 
 HEAD_BYTES = 65_536  # of the request line and the header section together
+MAX_EMPTY_LINES = 2  # before a request line; the parser ignores one more
 CHUNK_LINE_BYTES = 1024  # a size of 16 digits, and extensions that nobody uses
 HEX_DIGITS = b"0123456789abcdefABCDEF"
 MAX_DIGITS = 18  # of a length: more may not fit into 64 bits
@@ -36,6 +37,7 @@ class Frame:
         "_trailer_position",
         "complete",
         "continue_sent",
+        "empty_lines",
         "expects_continue",
         "head_bytes",
         "head_checked",
@@ -46,6 +48,7 @@ class Frame:
         """Begin before the first byte."""
         self.head_bytes = 0  # of the head with its empty line; 0 until it is there
         self.complete = False  # nothing of the request is missing
+        self.empty_lines = 0  # that came before the request line, and have been removed
         self.large = False  # the body is larger than what is kept
         self.expects_continue = False  # the client waits for a 100 before it sends the body
         # Set by the code that does it.
@@ -56,6 +59,16 @@ class Frame:
         self._chunk_bytes = 0  # what the chunks so far hold
         self._position = 0  # where the next search begins
         self._trailer_position = 0  # how far the trailer fields have been searched
+
+    def begin(self, data: bytearray) -> bool:
+        """Remove the empty lines that `data` begins with; return whether a request has begun.
+
+        RFC 9112, 2.2: at least one should be ignored. Clients of old send one after a body.
+        """
+        while self.empty_lines < MAX_EMPTY_LINES and data.startswith(b"\r\n"):
+            del data[:2]
+            self.empty_lines += 1
+        return bool(data) and (data != b"\r" or self.empty_lines == MAX_EMPTY_LINES)
 
     def ready(self, data: bytearray, keep_limit: int, body_limit: int) -> bool:
         """Whether a thread can have the request that `data` begins with.
@@ -76,7 +89,7 @@ class Frame:
             self.head_bytes = self._position = found + 4
             if self.head_bytes > HEAD_BYTES:
                 raise _head_too_large(data)
-            # One empty line may come before the request line.
+            # One empty line may still be before the request line.
             head = data[:found].removeprefix(b"\r\n").lower()
             if b"content-length" not in head and b"transfer-encoding" not in head:
                 self.complete = True

@@ -107,19 +107,27 @@ class Lifecycle:
         if size == 0:
             self.drop(connection)
             return
-        if not connection.buffer:
-            self._begin_request(connection)
         connection.buffer += scratch[:size]
         self.ledger.update(connection)
+        if connection.state == IDLE and not self._begin_request(connection):
+            self.poller.await_input(connection.socket)
+            return
         self._advance(connection)
 
-    def _begin_request(self, connection: Connection) -> None:
-        """IDLE -> RECEIVING: the deadline counts from the first byte of a request."""
+    def _begin_request(self, connection: Connection) -> bool:
+        """IDLE -> RECEIVING: the deadline counts from the first byte of a request.
+
+        Return whether there is one. Empty lines before it are none: they must not keep a connection
+        from being closed as idle.
+        """
+        if connection.buffer.startswith(b"\r") and not connection.frame.begin(connection.buffer):
+            return False
         connection.state = RECEIVING
         connection.since = time.monotonic()
         connection.deadline = connection.since + self.settings.web_head_timeout
         self.idle.pop(connection, None)
         self.receiving[connection] = None
+        return True
 
     def _advance(self, connection: Connection) -> None:
         """Submit the request if it has arrived, else go on reading."""
@@ -253,8 +261,7 @@ class Lifecycle:
     def _await_next_request(self, connection: Connection) -> None:
         """SENDING -> IDLE, or RECEIVING if the next request has begun to arrive already."""
         connection.frame = Frame()
-        if connection.buffer:
-            self._begin_request(connection)
+        if connection.buffer and self._begin_request(connection):
             self._advance(connection)
             return
         connection.state = IDLE

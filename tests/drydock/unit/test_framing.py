@@ -9,7 +9,13 @@ from gunicorn.http.errors import NoMoreData, ParseException
 from gunicorn.http.parser import RequestParser
 
 from drydock.server import strict
-from drydock.server.framing import CHUNK_LINE_BYTES, HEAD_BYTES, Frame, TooLargeError
+from drydock.server.framing import (
+    CHUNK_LINE_BYTES,
+    HEAD_BYTES,
+    MAX_EMPTY_LINES,
+    Frame,
+    TooLargeError,
+)
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -230,8 +236,32 @@ def test_a_frame_knows_of_a_request_only_what_is_there() -> None:
     assert facts == (True, False, False, False)
 
 
-def test_empty_lines_alone_are_the_parser_s_at_once() -> None:
-    """RFC 9112, 2.2: one may come before a request line. Two are a head without one."""
+@pytest.mark.parametrize("step", [1, 2, 3, 5, 99])
+@pytest.mark.parametrize("lines", range(5))
+def test_empty_lines_before_a_request_are_removed_wherever_the_parts_end(
+    lines: int, step: int
+) -> None:
+    """RFC 9112, 2.2. The parser ignores one more, and rejects the next."""
+    sent = b"\r\n" * lines + b"GET / HTTP/1.1\r\n"
+    frame = Frame()
+    data = bytearray()
+    begun = False
+    for at in range(0, len(sent), step):
+        data += sent[at : at + step]
+        begun = begun or frame.begin(data)
+        # An empty line is no request, nor is a part of one.
+        assert begun == (at + step > 2 * min(lines, MAX_EMPTY_LINES))
+    assert data == sent[2 * min(lines, MAX_EMPTY_LINES) :]
+
+
+@pytest.mark.parametrize("sent", [b"\r\r\n", b"\rGET", b"\n", b"GET", b"\r\n\n", b"\r\n\rG"])
+def test_what_is_no_empty_line_is_left_to_the_parser(sent: bytes) -> None:
+    data = bytearray(sent)
+    assert Frame().begin(data)
+    assert data == sent.removeprefix(b"\r\n")
+
+
+def test_two_empty_lines_are_a_head_without_a_request_line() -> None:
     assert not ready(b"\r\n")[0]
     assert ready(b"\r\n\r\n")[0]
 

@@ -245,6 +245,41 @@ def test_requests_one_after_the_other_and_all_at_once(run: Callable[..., Running
     assert state.has_flag(0, state.RESPONDED)
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 99])
+def test_empty_lines_before_a_request_are_ignored(run: Callable[..., Running], size: int) -> None:
+    """RFC 9112, 2.2. However they arrive, and on kept connections too."""
+    running = run()
+    sent = b"\r\n" * 3 + GET % b"1"
+    with running.connect() as client:
+        for _ in range(2):
+            for at in range(0, len(sent), size):
+                client.sendall(sent[at : at + size])
+                time.sleep(0.01 * (at < 8))
+            assert whole(client).startswith(b"HTTP/1.1 200 ")
+        client.sendall(sent + b"\r\n" * 2 + closing(GET % b"1"))
+        assert whole(client).startswith(b"HTTP/1.1 200 ")
+    assert running.ask(b"\r\n" * 4 + GET % b"1").startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("sent", [[b"\r\n"], [b"\r\n\r\n"], [b"\r", b"\n", b"\r"]])
+@pytest.mark.parametrize("first", [b"", GET % b"1"])
+def test_empty_lines_do_not_keep_a_connection(
+    run: Callable[..., Running], first: bytes, sent: list[bytes]
+) -> None:
+    """It is closed as idle when it would have been without them, and gets no 408."""
+    running = run(WEB_KEEPALIVE="1", WEB_HEAD_TIMEOUT="1" if not first else "60")
+    began = time.monotonic()
+    with running.connect(first) as client:
+        if first:
+            whole(client)
+            began = time.monotonic()
+        for part in sent:
+            time.sleep(0.7 / len(sent))
+            client.sendall(part)
+        assert client.recv(100) == b""
+        assert 0.9 < time.monotonic() - began < 4
+
+
 @pytest.mark.parametrize("path", [b"5000000", b"5000000?pieces"])
 def test_a_response_that_is_not_taken_at_once_holds_no_thread_without_need(
     run: Callable[..., Running], path: bytes
