@@ -202,6 +202,14 @@ class Frame:
         return self.complete
 
 
+def is_head(data: bytearray) -> bool:
+    """Whether the request that `data` begins with is a HEAD, as far as its first 7 bytes tell.
+
+    Then no response to it may have a body, rejections included (RFC 9110, 9.3.2).
+    """
+    return data[:7].removeprefix(b"\r\n").startswith(b"HEAD ")
+
+
 def _chunk_size(line: bytearray) -> int:
     """The size in the line before a chunk; -1 if the parser rejects it."""
     digits, extension, _ = line.partition(b";")

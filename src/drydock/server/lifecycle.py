@@ -23,7 +23,7 @@ from drydock.server.connection import (
     SENDING,
     Connection,
 )
-from drydock.server.framing import Frame, TooLargeError
+from drydock.server.framing import Frame, TooLargeError, is_head
 from drydock.server.linger import Linger, scratch
 
 if TYPE_CHECKING:
@@ -232,8 +232,8 @@ class Lifecycle:
         self.parked.pop(connection, None)
         connection.fully_read = connection.frame.complete
         connection.keep_alive = False
-        if connection.buffer[:7].removeprefix(b"\r\n").startswith(b"HEAD "):
-            response = response[: response.index(b"\r\n\r\n") + 4]
+        if is_head(connection.buffer):
+            response = responses.without_body(response)
         connection.unsent.append(memoryview(response))
         connection.unsent_bytes = len(response)
         connection.buffer.clear()

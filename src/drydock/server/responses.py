@@ -31,6 +31,11 @@ def problem(status: int, title: str, detail: str, request_id: str, *fields: str)
     return _message(status, title, problems.CONTENT_TYPE, body, *fields)
 
 
+def without_body(response: bytes) -> bytes:
+    """The same response, to a HEAD: its Content-Length is that of a GET's (RFC 9110, 8.6)."""
+    return response[: response.index(b"\r\n\r\n") + 4]
+
+
 def rejection(client: str, status: int, title: str, detail: str, reason: str = "") -> bytes:
     """Reject a request that has no id yet; the log alone gets `reason`, which quotes the client."""
     request_id = uuid.uuid4().hex

@@ -29,6 +29,7 @@ from drydock.server import (
     lifecycle,
     linger,
     listener,
+    logger,
     loop,
     shutdown,
     state,
@@ -60,6 +61,8 @@ class Application:
             self.go_on.wait(10)
         elif path == "exit":
             raise SystemExit("the application has had enough")
+        elif path == "error":
+            raise RuntimeError("not even a response")
         elif path == "fail":
             start_response("200 OK", [("Content-Length", "9")])
             return self.broken()
@@ -154,6 +157,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Running]]:
     monkeypatch.setattr(loop, "TICK", 0.02)
     monkeypatch.setattr(linger, "LINGER", 0.3)
     monkeypatch.setattr(lifecycle, "MIN_IDLE", 0.2)
+    monkeypatch.setattr("gunicorn.util.write_error", logger.write_error)
     monkeypatch.setattr(os, "_exit", sys.exit)  # or else a worker would end all tests, as passed
     monkeypatch.setenv("METRICS_PORT", "0")
     running: list[Running] = []
@@ -684,6 +688,39 @@ def test_an_application_that_breaks_takes_no_thread_with_it(run: Callable[..., R
         for _ in range(2):
             assert b"x" * 9 not in running.ask(GET % path)
     assert b" 200 " in running.ask(closing(GET % b"1"))
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"HEAD /1 HTTP/1.1\r\n\r\n", 400),
+        (b"HEAD /1 HTTP/1.1\r\nHost: x\r\nFoo : 1\r\n\r\n", 400),
+        (b"HEAD /1 HTTP/9.9\r\n\r\n", 400),
+        (b"HEAD nonsense\r\n\r\n", 400),
+        (b"\r\n" * 3 + b"HEAD nonsense\r\n\r\n", 400),
+        (b"HEAD /" + b"x" * 8190 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+        (b"HEAD /" + b"x" * 70_000, 414),
+        (b"HEAD /1 HTTP/1.1\r\nHost: x\r\nExpect: x\r\n\r\n", 417),
+        (b"HEAD /1 HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 9000 + b"\r\n\r\n", 431),
+        (b"HEAD /1 HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 70_000, 431),
+        (b"HEAD /1 HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n", 413),
+        (b"HEAD /1 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab", 408),
+        (b"HEAD /1 HTTP/1.1\r\nHost: x\r\n", 408),
+        (b"HEAD /error HTTP/1.1\r\nHost: x\r\n\r\n", 500),
+    ],
+)
+def test_no_response_to_a_head_has_a_body(
+    run: Callable[..., Running], request_: bytes, status: int
+) -> None:
+    """RFC 9110, 9.3.2: a proxy would take it for the response to its next request."""
+    running = run(WEB_HEAD_TIMEOUT="1", WEB_BODY_TIMEOUT="1", MAX_BODY_BYTES="1000")
+    response = running.ask(request_)
+    assert response.startswith(b"HTTP/1.1 %d " % status)
+    assert response.index(b"\r\n\r\n") == len(response) - 4
+    assert b"\r\nContent-Length: " in response
+    # The same, asked for by GET, has one.
+    response = running.ask(request_.replace(b"HEAD", b"GET"))
+    assert b'"status": %d' % status in response.partition(b"\r\n\r\n")[2]
 
 
 @pytest.mark.parametrize("path", [b"short", b"short/1234", b"short/1234/5678"])
