@@ -198,8 +198,9 @@ class Lifecycle:
         self.receiving.pop(connection, None)
         self.parked.pop(connection, None)
         pool = self.pool
-        if pool.busy and self.probe.passes(connection):
-            self.respond(connection, responses.alive())
+        if pool.busy and (alive := self.probe.respond(connection)):
+            response, keep_alive = alive
+            self.respond(connection, response, keep_alive=keep_alive)
             return
         if connection.frame.large and pool.large_busy and self.ledger.full:
             self.ledger.count_dropped("overload")  # there is no memory to keep it while it waits
@@ -226,12 +227,12 @@ class Lifecycle:
 
     # ---- SENDING --------------------------------------------------------------------------------
 
-    def respond(self, connection: Connection, response: bytes) -> None:
-        """Respond from the main loop, without a thread; then close."""
+    def respond(self, connection: Connection, response: bytes, *, keep_alive: bool = False) -> None:
+        """Respond from the main loop, without a thread; then close, or wait for a request."""
         self.receiving.pop(connection, None)
         self.parked.pop(connection, None)
         connection.fully_read = connection.frame.complete
-        connection.keep_alive = False
+        connection.keep_alive = keep_alive
         if is_head(connection.buffer):
             response = responses.without_body(response)
         connection.unsent.append(memoryview(response))

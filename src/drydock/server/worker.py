@@ -94,7 +94,7 @@ class Worker(ThreadWorker):
         self.ledger = Ledger(self.settings.web_buffer_bytes or plan().buffer)
         poller = Poller()
         self.pool = ThreadPool(self.cfg.threads, self._serve, poller.wake, log)
-        self.probe = LivenessProbe(self.cfg, self.settings, self.pool)
+        self.probe = LivenessProbe(self.cfg, self.settings, self.pool, self._closes)
         self.lifecycle = Lifecycle(
             self.cfg, self.settings, poller, self.pool, self.ledger, self.probe
         )
@@ -169,6 +169,11 @@ class Worker(ThreadWorker):
             state.set_flag(self.slot, state.WANTS_SUCCESSOR)
             os.kill(self.ppid, signal.SIGWINCH)
 
+    def _closes(self) -> bool:
+        """Whether each response now closes its connection."""
+        # While there is no room, kept connections must not keep others out.
+        return not self.alive or state.phase() != state.SERVING or self.acceptor.paused
+
     # ---- in the threads -------------------------------------------------------------------------
 
     def _serve(self, connection: Any) -> bool:  # noqa: ANN401 (gunicorn means its own kind)
@@ -206,10 +211,7 @@ class Worker(ThreadWorker):
         # and again after the response. Cached, so that the two agree.
         @functools.cache
         def should_close() -> bool:
-            ending = not self.alive or state.phase() != state.SERVING
-            # While there is no room, kept connections must not keep others out.
-            paused = self.acceptor.paused
-            return ending or paused or not conn.frame.complete or bool(asked_to_close())
+            return self._closes() or not conn.frame.complete or bool(asked_to_close())
 
         req.should_close = should_close  # type: ignore[method-assign]
         try:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import datetime
+import email.utils
 import errno
 import gc
 import os
+import re
 import resource
 import select
 import signal
@@ -41,6 +44,8 @@ from drydock.server.worker import Worker, capacity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from applications import Build
 
 GET = b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /%s HTTP/1.1\r\nHost: x\r\n"
@@ -598,10 +603,11 @@ def test_a_request_waits_for_a_thread_no_longer_than_it_may(run: Callable[..., R
         assert running.application.entered.wait(5)
         with running.connect(GET % b"1") as waiting:
             eventually(lambda: running.worker.pool.queued)
-            assert running.ask(GET % b"livez").endswith(b'{"status": "ok"}\n')
+            assert running.ask(closing(GET % b"livez")).endswith(b'{"status":"ok"}\n')
             rejected = b"".join(iter(lambda: waiting.recv(65536), b""))
         assert rejected.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
         assert b"Retry-After: 5\r\n" in rejected
+        check_date(rejected)
         rejected = running.ask(b"HEAD" + (GET % b"1").removeprefix(b"GET"))
         assert rejected.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
         assert rejected.endswith(b"\r\n\r\n")  # RFC 9110, 9.3.2: without a body
@@ -619,7 +625,7 @@ def test_a_probe_gets_a_response_for_as_long_as_threads_may_be_busy(
     running.worker.pool.last_progress = long_ago
     with running.connect(GET % b"wait"):
         assert running.application.entered.wait(5)
-        assert b" 200 " in running.ask(GET % b"livez")
+        assert b" 200 " in running.ask(closing(GET % b"livez"))
         running.worker.pool.last_progress = long_ago
         assert b" 503 " in running.ask(GET % b"livez")
         running.application.go_on.set()
@@ -653,10 +659,78 @@ def test_only_a_plain_probe_gets_a_response_without_a_thread(
     running = run(WEB_THREADS="1", WEB_QUEUE_TIMEOUT="1")
     with running.connect(GET % b"wait"):
         assert running.application.entered.wait(5)
-        response = running.ask(PROBE + b"User-Agent: kube-probe/1.33\r\nAccept: */*\r\n\r\n")
+        fields = b"User-Agent: kube-probe/1.33\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        response = running.ask(PROBE + fields)
         assert response.startswith(b"HTTP/1.1 200 ")
         assert b"\r\nX-Request-ID: " in response
         assert running.ask(request_).startswith(b"HTTP/1.1 503 ")
+        running.application.go_on.set()
+
+
+DATE = re.compile(rb"\r\nDate: ([A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT)\r\n")
+NEW_ID = re.compile(rb"\r\nX-Request-ID: [0-9a-f]{32}\r\n")
+
+
+def check_date(response: bytes) -> None:
+    """RFC 9110, 6.6.1: a server with a clock sends one."""
+    (date,) = DATE.findall(response)
+    then = email.utils.parsedate_to_datetime(date.decode())
+    assert abs(datetime.datetime.now(datetime.UTC) - then) < datetime.timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("request_", "keeps"),
+    [
+        (PROBE + b"X-Request-ID: find-me\r\n\r\n", True),
+        (PROBE + b"X-Request-ID: find-me\r\nConnection: close\r\n\r\n", False),
+        (PROBE + b"X-Request-ID: find-me\r\nX-Request-ID: or-me\r\n\r\n", True),
+        (PROBE + b"X-Request-ID: <script>\r\nUser-Agent: kube-probe/1.33\r\n\r\n", True),
+        (PROBE.replace(b"1.1", b"1.0") + b"X-Request-ID: find-me\r\n\r\n", False),
+        (PROBE.replace(b"1.1", b"1.0") + b"Connection: keep-alive\r\n\r\n", True),
+        (PROBE.replace(b"1.1", b"1.2") + b"\r\n", True),
+    ],
+)
+def test_the_server_s_response_to_a_probe_is_the_application_s_byte_for_byte(
+    run: Callable[..., Running], build: Build, request_: bytes, keeps: bool
+) -> None:
+    running = run(WEB_THREADS="1", WEB_QUEUE_TIMEOUT="1")
+    service = build()
+    running.worker.wsgi = cast(
+        "Any",
+        lambda environ, start: (
+            running.application if environ["PATH_INFO"] == "/wait" else service
+        )(environ, start),
+    )
+
+    def ask() -> bytes:
+        """The response; Date's value and an id that is new each time are left out."""
+        with running.connect(request_) as client:
+            response = client.recv(65536)
+            check_date(response)
+            if keeps:
+                client.sendall(request_)
+                assert client.recv(65536).startswith(b"HTTP/1.")
+            else:
+                assert client.recv(1) == b""
+        return NEW_ID.sub(b"\r\nX-Request-ID: new\r\n", DATE.sub(b"\r\nDate: now\r\n", response))
+
+    theirs = ask()
+    with running.connect(GET % b"wait"):
+        assert running.application.entered.wait(5)
+        before = running.worker.nr
+        assert ask() == theirs
+        assert running.worker.nr == before  # no thread made it
+        running.application.go_on.set()
+
+
+def test_while_it_ends_no_connection_is_kept_for_a_probe(run: Callable[..., Running]) -> None:
+    running = run(WEB_THREADS="1")
+    with running.connect(GET % b"wait"):
+        assert running.application.entered.wait(5)
+        with running.connect(PROBE + b"\r\n") as client:
+            assert b"\r\nConnection: keep-alive\r\n" in client.recv(65536)
+        state.begin_drain()
+        assert b"\r\nConnection: close\r\n" in running.ask(PROBE + b"\r\n")
         running.application.go_on.set()
 
 
@@ -715,6 +789,7 @@ def test_no_response_to_a_head_has_a_body(
     """RFC 9110, 9.3.2: a proxy would take it for the response to its next request."""
     running = run(WEB_HEAD_TIMEOUT="1", WEB_BODY_TIMEOUT="1", MAX_BODY_BYTES="1000")
     response = running.ask(request_)
+    check_date(response)
     assert response.startswith(b"HTTP/1.1 %d " % status)
     assert response.index(b"\r\n\r\n") == len(response) - 4
     assert b"\r\nContent-Length: " in response
