@@ -5,14 +5,12 @@ from __future__ import annotations
 import email.utils
 import http
 import json
-import logging
 import uuid
 
 import gunicorn
 
 from drydock import logs, problems
-
-log = logging.getLogger("app.server")
+from drydock.server.rejections import rejections
 
 
 def _message(
@@ -47,9 +45,7 @@ def without_body(response: bytes) -> bytes:
 def rejection(client: str, status: int, title: str, detail: str, reason: str = "") -> bytes:
     """Reject a request that has no id yet; the log alone gets `reason`, which quotes the client."""
     request_id = uuid.uuid4().hex
-    token = logs.current_ids.set((request_id, None))
-    log.warning("rejected %s with %d: %s", client, status, reason or detail)
-    logs.current_ids.reset(token)
+    rejections.note(client, status, reason or detail, request_id)
     return problem(status, title, detail, request_id)
 
 

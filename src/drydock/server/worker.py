@@ -9,6 +9,7 @@ request that is complete. drydock.server.supervisor is the other half, in the ar
 from __future__ import annotations
 
 import functools
+import math
 import os
 import resource
 import signal
@@ -148,6 +149,7 @@ class Worker(ThreadWorker):
         self.acceptor.start(self.sockets)
         self.pool.start()
         self.loop.run()
+        self.bounds.report(math.inf)
 
     def _on_tick(self) -> None:
         """Send the arbiter a heartbeat, and write the log lines that were kept."""

@@ -9,6 +9,7 @@ import datetime
 import email.utils
 import errno
 import gc
+import math
 import os
 import re
 import resource
@@ -26,6 +27,7 @@ from gunicorn.config import Config
 from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 
+from drydock import metrics
 from drydock.server import (
     acceptor,
     hooks,
@@ -34,6 +36,7 @@ from drydock.server import (
     listener,
     logger,
     loop,
+    rejections,
     shutdown,
     state,
     strict,
@@ -796,6 +799,65 @@ def test_no_response_to_a_head_has_a_body(
     # The same, asked for by GET, has one.
     response = running.ask(request_.replace(b"HEAD", b"GET"))
     assert b'"status": %d' % status in response.partition(b"\r\n\r\n")[2]
+
+
+def test_rejections_do_not_flood_the_log(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first of a status at once, then counts; the metrics have them all."""
+
+    def counted(status: int) -> float:
+        return float(metrics.rejected.labels(str(status))._value.get())
+
+    def lines(level: str) -> list[str]:
+        # Without the client's address and the reason.
+        return [r.getMessage().partition(": ")[0] for r in caplog.records if r.levelname == level]
+
+    monkeypatch.setattr(rejections, "INTERVAL", 60)
+    caplog.set_level("DEBUG", "app.server")
+    rejections.rejections.report(math.inf)
+    before = {status: counted(status) for status in (400, 413, 414, 431)}
+    running = run(MAX_BODY_BYTES="1000")
+    asked = {
+        400: b"nonsense\r\n\r\n",
+        413: POST % b"1" + b"Content-Length: 1001\r\n\r\n",
+        414: b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        431: b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000,
+    }
+    ids = set()
+    for status, sent in asked.items():
+        for _ in range(20):
+            response = running.ask(sent)
+            assert b" %d " % status in response.partition(b"\r\n")[0]
+            ids.add(response.partition(b'"request_id": "')[2][:32])
+    firsts = [f"rejected 127.0.0.1 with {status}" for status in asked]
+    assert lines("WARNING") == firsts
+    assert len(lines("DEBUG")) == 4 * 19
+    assert len(ids) == 4 * 20
+    assert {status: counted(status) - before[status] for status in asked} == dict.fromkeys(
+        asked, 20
+    )
+    # Once their time is over there is a line for all of a status, and the next is a first again.
+    monkeypatch.setattr(rejections.rejections, "_until", dict.fromkeys(asked, 0.0))
+    sums = [f"19 more requests rejected with {status}" for status in asked]
+    eventually(lambda: len(lines("WARNING")) == 8)
+    assert sorted(lines("WARNING")) == sorted(firsts + sums)
+    running.ask(asked[400])
+    running.ask(asked[400])
+    assert lines("WARNING")[8:] == firsts[:1]
+    state.begin_end(0)
+    running.end()  # what is left to say it says at its end
+    assert lines("WARNING")[9:] == ["1 more requests rejected with 400"]
+
+
+def test_failures_of_the_application_are_never_only_counted(
+    run: Callable[..., Running], caplog: pytest.LogCaptureFixture
+) -> None:
+    running = run()
+    for _ in range(3):
+        assert b" 500 " in running.ask(GET % b"error")
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [line.partition(": ")[0] for line in lines] == ["rejected 127.0.0.1 with 500"] * 3
 
 
 @pytest.mark.parametrize("path", [b"short", b"short/1234", b"short/1234/5678"])
