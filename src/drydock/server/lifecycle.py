@@ -277,7 +277,10 @@ class Lifecycle:
         """IDLE -> CLOSING: the client may not have taken all of its last response yet."""
         del self.idle[connection]
         connection.fully_read = True
-        self.linger.begin(connection)
+        try:
+            self.linger.begin(connection)
+        except OSError:  # the client is gone
+            self.drop(connection)
 
     def drop(self, connection: Connection, *, reset: bool = False) -> None:
         """Close at once; with `reset` so that the client sees that a response is truncated."""

@@ -16,6 +16,7 @@ import resource
 import select
 import signal
 import socket
+import struct
 import sys
 import threading
 import time
@@ -561,6 +562,21 @@ def test_what_arrives_after_the_close_does_not_cut_the_response_off(
     assert received.endswith(b"\r\n\r\n" + b"x" * 65536)
     assert received.count(b"HTTP/1.1 ") == 1
     eventually(lambda: not running.worker.lifecycle.connections)
+
+
+def test_an_idle_client_that_is_gone_ends_no_worker(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = run()
+    with running.connect() as client:
+        eventually(lambda: running.worker.lifecycle.idle)
+        (connection,) = running.worker.lifecycle.idle
+        with standing(running, monkeypatch):
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()  # by a reset, which comes after the last look
+            time.sleep(0.1)
+            running.worker.lifecycle.close_idle(connection)
+            assert not running.worker.lifecycle.connections
 
 
 def test_a_client_that_takes_nothing_of_the_end_is_not_waited_for_long(
