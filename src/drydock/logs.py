@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import re
+import uuid
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ CUT = 256  # characters of a message that is too long: no more than 6 bytes each
 # The template's loggers are called app, app.access, app.database and so on: people search logs by
 # these names, which outlive the modules'.
 
+REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -54,6 +56,11 @@ def write_line(line: str) -> None:
 def escaped(text: str) -> str:
     """The text with line ends, terminal codes and other control characters made visible."""
     return CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def request_id(given: str) -> str:
+    """The client's X-Request-ID if it is well formed, else a new one."""
+    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
 def timestamp(seconds: float) -> str:

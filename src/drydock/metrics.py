@@ -59,6 +59,11 @@ dropped = Counter(
     "Connections that the server dropped, by the bound that they exceeded.",
     ("reason",),
 )
+rejected = Counter(
+    "http_requests_rejected_total",
+    "Requests that were not valid or too large, and never reached the application.",
+    ("status",),
+)
 log_lines_dropped = Counter("log_lines_dropped_total", "Log lines that were not read in time.")
 build = Gauge(
     "app_build_info",

@@ -5,12 +5,11 @@ from __future__ import annotations
 import ipaddress
 import re
 import time
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.wsgi import ClosingIterator
 
-from drydock import metrics
+from drydock import logs, metrics
 from drydock.logs import current_ids
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 ADDRESS = re.compile(r"\[([^\]]*)\](?::\d+)?|([\d.]+):\d+|(.*)")
 AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]*)?")
-REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 # https://www.w3.org/TR/trace-context/#traceparent-header: what follows the four fields is for
 # later versions; version ff and ids of zeros only are not valid.
 TRACEPARENT = re.compile(
@@ -31,8 +29,7 @@ TRACEPARENT = re.compile(
 
 def request_id(environ: WSGIEnvironment) -> str:
     """The client's X-Request-ID if it is well formed, else a new one."""
-    given = environ.get("HTTP_X_REQUEST_ID", "")
-    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return logs.request_id(environ.get("HTTP_X_REQUEST_ID", ""))
 
 
 def trace_id(environ: WSGIEnvironment) -> str | None:

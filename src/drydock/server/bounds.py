@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from drydock.server.connection import IN_FLIGHT, RECEIVING, SENDING
+from drydock.server.rejections import rejections
 
 if TYPE_CHECKING:
     import logging
@@ -37,9 +38,14 @@ class Bounds:
         more = self._expire(now)
         self.free_memory()
         self.lifecycle.resume_parked()
+        self.report(now)
+        return more
+
+    def report(self, now: float) -> None:
+        """Log what has been counted until now; `now` may be infinity, for all of it."""
         for reason, count in self.ledger.take_dropped().items():
             self.log.warning("%d connections dropped: %s", count, reason)
-        return more
+        rejections.report(now)
 
     def _expire(self, now: float) -> bool:
         """Expire connections whose deadline has passed; return whether more are left."""

@@ -96,6 +96,7 @@ def configure(service: Service) -> dict[str, Any]:
         "pre_fork": hooks.pre_fork,
         "post_fork": hooks.post_fork,
         "pre_request": strict.pre_request,
+        "post_request": hooks.post_request,
         "child_exit": hooks.child_exit,
     }
 

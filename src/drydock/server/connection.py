@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import fcntl
 import socket
 import struct
+import sys
+import termios
 from typing import TYPE_CHECKING, Any
 
 from drydock.server.framing import Frame
@@ -41,6 +44,7 @@ class Connection:
         "fully_read",
         "held",
         "keep_alive",
+        "linger_until",
         "parser",
         "sent",
         "server",
@@ -49,6 +53,7 @@ class Connection:
         "socket",
         "state",
         "timed_out",
+        "unacknowledged",
         "unsent",
         "unsent_bytes",
     )
@@ -75,6 +80,9 @@ class Connection:
         self.timed_out = ""  # which deadline passed while a thread waited: of "body" or "send"
         self.keep_alive = False  # whether another request may follow this response
         self.fully_read = False  # whether all that the client has sent has been read
+        # While it is CLOSING: when it is closed at the latest, and what the kernel last held.
+        self.linger_until = 0.0
+        self.unacknowledged = 0
         # While a thread has it: the names are gunicorn's.
         self.sock: object = None
         self.parser: RequestParser | None = None
@@ -91,6 +99,17 @@ class Connection:
         """Let close() send a reset, so that the client sees that the response is truncated."""
         with contextlib.suppress(OSError):
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def count_unacknowledged(self) -> int:
+        """How many bytes the client's kernel has not acknowledged; an end that was sent is one.
+
+        Linux alone can say (SIOCOUTQ, which has the number of TIOCOUTQ: man 7 tcp).
+
+        Raises:
+            OSError: if the connection is gone.
+
+        """
+        return int.from_bytes(fcntl.ioctl(self.socket, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
     def send_unsent(self) -> bool:
         """Send what the client takes now; return whether all has been sent.

@@ -31,11 +31,12 @@ SMALL_RESPONSE = 2**16
 class Exchange:
     """Stands in for the socket in gunicorn's parser and response."""
 
-    __slots__ = ("_connection", "_head", "_received", "_seconds_waited", "_timeouts")
+    __slots__ = ("_connection", "_head", "_received", "_seconds_waited", "_timeouts", "start")
 
     def __init__(self, connection: Connection, body_timeout: float, send_timeout: float) -> None:
         """Serve `connection`; the timeouts are in seconds, each plus the time at MIN_RATE."""
         self._connection = connection
+        self.start = connection.buffer[:7]  # of the request, for a response to what is not parsed
         self._timeouts = {select.POLLIN: body_timeout, select.POLLOUT: send_timeout}
         self._seconds_waited: dict[int, float] = {}
         self._received = 0

@@ -10,7 +10,9 @@ from __future__ import annotations
 import sys
 
 HEAD_BYTES = 65_536  # of the request line and the header section together
+MAX_EMPTY_LINES = 2  # before a request line; the parser ignores one more
 CHUNK_LINE_BYTES = 1024  # a size of 16 digits, and extensions that nobody uses
+HEX_DIGITS = b"0123456789abcdefABCDEF"
 MAX_DIGITS = 18  # of a length: more may not fit into 64 bits
 
 
@@ -35,8 +37,10 @@ class Frame:
         "_trailer_position",
         "complete",
         "continue_sent",
+        "empty_lines",
         "expects_continue",
         "head_bytes",
+        "head_checked",
         "large",
     )
 
@@ -44,14 +48,27 @@ class Frame:
         """Begin before the first byte."""
         self.head_bytes = 0  # of the head with its empty line; 0 until it is there
         self.complete = False  # nothing of the request is missing
+        self.empty_lines = 0  # that came before the request line, and have been removed
         self.large = False  # the body is larger than what is kept
         self.expects_continue = False  # the client waits for a 100 before it sends the body
-        self.continue_sent = False  # the client has got the 100; set by the code that sends it
+        # Set by the code that does it.
+        self.continue_sent = False  # the client has got the 100
+        self.head_checked = False  # the parser takes the head, whose body is waited for
         self._end = 0  # where a body of known length ends
         self._chunked = False
         self._chunk_bytes = 0  # what the chunks so far hold
         self._position = 0  # where the next search begins
         self._trailer_position = 0  # how far the trailer fields have been searched
+
+    def begin(self, data: bytearray) -> bool:
+        """Remove the empty lines that `data` begins with; return whether a request has begun.
+
+        RFC 9112, 2.2: at least one should be ignored. Clients of old send one after a body.
+        """
+        while self.empty_lines < MAX_EMPTY_LINES and data.startswith(b"\r\n"):
+            del data[:2]
+            self.empty_lines += 1
+        return bool(data) and (data != b"\r" or self.empty_lines == MAX_EMPTY_LINES)
 
     def ready(self, data: bytearray, keep_limit: int, body_limit: int) -> bool:
         """Whether a thread can have the request that `data` begins with.
@@ -72,7 +89,7 @@ class Frame:
             self.head_bytes = self._position = found + 4
             if self.head_bytes > HEAD_BYTES:
                 raise _head_too_large(data)
-            # One empty line may come before the request line.
+            # One empty line may still be before the request line.
             head = data[:found].removeprefix(b"\r\n").lower()
             if b"content-length" not in head and b"transfer-encoding" not in head:
                 self.complete = True
@@ -149,9 +166,8 @@ class Frame:
                 raise TooLargeError(400, "Bad Request")
             if line_end < 0:
                 return False
-            try:
-                size = int(data[self._position : line_end].partition(b";")[0], 16)
-            except ValueError:
+            size = _chunk_size(data[self._position : line_end])
+            if size < 0:
                 return True
             if size == 0:
                 return self._has_trailer(data, line_end)
@@ -159,13 +175,15 @@ class Frame:
             # The framing counts as well: chunks of one byte each consist of little else.
             overhead = self._position - self.head_bytes - self._chunk_bytes
             body = self._chunk_bytes + size
-            if size < 0 or body > body_limit or overhead > body_limit + HEAD_BYTES:
+            if body > body_limit or overhead > body_limit + HEAD_BYTES:
                 raise TooLargeError(413, "Request Entity Too Large")
             if body > keep_limit:
                 self.large = True
                 return True
             if following > len(data):
                 return False
+            if data[following - 2 : following] != b"\r\n":
+                return True
             self._position = following
             self._chunk_bytes = body
 
@@ -182,6 +200,25 @@ class Frame:
         if not self.complete and len(data) - line_end > HEAD_BYTES:
             raise TooLargeError(431, "Request Header Fields Too Large")
         return self.complete
+
+
+def is_head(data: bytearray) -> bool:
+    """Whether the request that `data` begins with is a HEAD, as far as its first 7 bytes tell.
+
+    Then no response to it may have a body, rejections included (RFC 9110, 9.3.2).
+    """
+    return data[:7].removeprefix(b"\r\n").startswith(b"HEAD ")
+
+
+def _chunk_size(line: bytearray) -> int:
+    """The size in the line before a chunk; -1 if the parser rejects it."""
+    digits, extension, _ = line.partition(b";")
+    if extension:
+        digits = digits.rstrip(b" \t")
+    # int() would take `0x5`, `+5`, `5_0` and ` 5`, too.
+    if not digits or digits.strip(HEX_DIGITS):
+        return -1
+    return int(digits, 16)
 
 
 def _head_too_large(data: bytearray) -> TooLargeError:

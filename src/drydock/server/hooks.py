@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import functools
+import http
+import logging
 import os
 import shutil
-from typing import TYPE_CHECKING, cast
+import sys
+from typing import TYPE_CHECKING, Any, cast
 
+from drydock import logs
 from drydock.server import limits, state, supervisor
 from drydock.server.log_output import output
 from drydock.settings import Settings, SettingsError
@@ -16,9 +20,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gunicorn.arbiter import Arbiter
+    from gunicorn.http.message import Request
+    from gunicorn.workers.base import Worker
 
     from drydock.server.supervisor import SlotWorker
 
+log = logging.getLogger("app.server")
 
 # Bytes for each process that counts: it has four files, of 64 KiB each at first, which grow with
 # the number of routes.
@@ -104,6 +111,42 @@ def post_fork(server: Arbiter, worker: SlotWorker) -> None:
 
     worker.arbiter = server
     metrics.enter_slot(worker.slot, worker.cfg.threads)
+
+
+_short: set[str] = set()  # the routes whose short responses are in this worker's log
+
+
+def post_request(_worker: Worker, req: Request, environ: dict[str, Any], resp: Any) -> None:  # noqa: ANN401 (gunicorn.http.wsgi.Response; the stubs lack what is read)
+    """Let no request follow a response that is shorter than its Content-Length.
+
+    The client takes what comes next on the connection for the rest of that response (RFC 9112,
+    6.3); closed, it sees that something is missing. The log names each route once: it is the
+    application that is at fault, for each of its clients in the same way.
+    """
+    if (
+        resp is None
+        or resp.response_length is None
+        or resp.sent >= resp.response_length
+        # Where there is no content the length says what it would have been (RFC 9110, 8.6).
+        or req.method == "HEAD"
+        or resp.status_code == http.HTTPStatus.NOT_MODIFIED
+        or sys.exception()  # the client is gone, or the application failed, which the log says
+    ):
+        return
+    req.force_close()
+    route = environ.get("app.route") or "an unknown route"
+    if route not in _short:
+        _short.add(route)
+        token = logs.current_ids.set((environ.get("app.request_id"), environ.get("app.trace_id")))
+        log.error(
+            "the application's response to %s %s has %d bytes and a Content-Length of %d: closed"
+            " the connection. From now on that happens without a line for this route.",
+            req.method,
+            route,
+            resp.sent,
+            resp.response_length,
+        )
+        logs.current_ids.reset(token)
 
 
 def child_exit(server: Arbiter, worker: SlotWorker) -> None:

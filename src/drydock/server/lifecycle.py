@@ -8,11 +8,12 @@ any state but IN_FLIGHT; a request is rejected from RECEIVING, or while no threa
 
 from __future__ import annotations
 
-import socket
 import time
 from typing import TYPE_CHECKING, Any
 
-from drydock.server import responses
+from gunicorn.http.errors import ParseException
+
+from drydock.server import responses, strict
 from drydock.server.connection import (
     CLOSING,
     IDLE,
@@ -22,10 +23,14 @@ from drydock.server.connection import (
     SENDING,
     Connection,
 )
-from drydock.server.framing import Frame, TooLargeError
+from drydock.server.framing import Frame, TooLargeError, is_head
+from drydock.server.linger import Linger, scratch
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
+
+    from gunicorn.config import Config
 
     from drydock.server.ledger import Ledger
     from drydock.server.poller import Poller
@@ -33,15 +38,7 @@ if TYPE_CHECKING:
     from drydock.server.probe import LivenessProbe
     from drydock.settings import Settings
 
-# Seconds.
-LINGER = 2.0  # how long a client that still sends after its response may pause before the close
-MIN_IDLE = 1.0  # how long a connection has to be idle before it may be closed early
-
-LINGER_BYTES = 2**26  # how much of an unused body is read, so that its sender gets the response
-RECEIVE_BYTES = 2**16
-
-# What is read at a time, then copied or discarded. One for all: only the main loop reads.
-_scratch = memoryview(bytearray(RECEIVE_BYTES))
+MIN_IDLE = 1.0  # seconds for which a connection has to be idle before it may be closed early
 
 
 class Lifecycle:
@@ -49,18 +46,24 @@ class Lifecycle:
 
     def __init__(
         self,
+        cfg: Config,
         settings: Settings,
         poller: Poller,
         pool: ThreadPool,
         ledger: Ledger,
         probe: LivenessProbe,
     ) -> None:
-        """Begin without connections; `pool` serves their requests, `ledger` bounds what is kept."""
+        """Begin without connections; `pool` serves their requests, `ledger` bounds what is kept.
+
+        `cfg`: for gunicorn's parser.
+        """
+        self.cfg = cfg
         self.settings = settings
         self.poller = poller
         self.pool = pool
         self.ledger = ledger
         self.probe = probe
+        self.linger = Linger(settings.web_send_timeout, poller, self.drop)
         # A body that is larger than the first is not kept, one larger than the second is rejected.
         self.body_limits = ledger.limit // 8, settings.max_body_bytes
         self.connections: dict[int, Connection] = {}  # all of them, by file descriptor
@@ -88,7 +91,7 @@ class Lifecycle:
             elif connection.state == SENDING:
                 self._send(connection)
             elif connection.state == CLOSING:
-                self._discard_input(connection)
+                self.linger.discard_input(connection)
         except OSError:  # the client is gone
             self.drop(connection)
 
@@ -97,26 +100,34 @@ class Lifecycle:
     def _receive(self, connection: Connection) -> None:
         """Read what the client has sent."""
         try:
-            size = connection.socket.recv_into(_scratch)
+            size = connection.socket.recv_into(scratch)
         except BlockingIOError:
             self.poller.await_input(connection.socket)
             return
         if size == 0:
             self.drop(connection)
             return
-        if not connection.buffer:
-            self._begin_request(connection)
-        connection.buffer += _scratch[:size]
+        connection.buffer += scratch[:size]
         self.ledger.update(connection)
+        if connection.state == IDLE and not self._begin_request(connection):
+            self.poller.await_input(connection.socket)
+            return
         self._advance(connection)
 
-    def _begin_request(self, connection: Connection) -> None:
-        """IDLE -> RECEIVING: the deadline counts from the first byte of a request."""
+    def _begin_request(self, connection: Connection) -> bool:
+        """IDLE -> RECEIVING: the deadline counts from the first byte of a request.
+
+        Return whether there is one. Empty lines before it are none: they must not keep a connection
+        from being closed as idle.
+        """
+        if connection.buffer.startswith(b"\r") and not connection.frame.begin(connection.buffer):
+            return False
         connection.state = RECEIVING
         connection.since = time.monotonic()
         connection.deadline = connection.since + self.settings.web_head_timeout
         self.idle.pop(connection, None)
         self.receiving[connection] = None
+        return True
 
     def _advance(self, connection: Connection) -> None:
         """Submit the request if it has arrived, else go on reading."""
@@ -135,9 +146,9 @@ class Lifecycle:
         if frame.head_bytes:
             if not had_head:
                 self._begin_body(connection)
-            received = len(connection.buffer) - frame.head_bytes
-            allowed = self.settings.web_body_timeout + received / MIN_RATE
-            connection.deadline = connection.since + allowed
+                if connection.state != RECEIVING:
+                    return
+            self._set_body_deadline(connection)
         if self.ledger.full:
             self.parked[connection] = None
         else:
@@ -148,8 +159,30 @@ class Lifecycle:
         frame = connection.frame
         connection.since = time.monotonic()
         if frame.expects_continue and len(connection.buffer) == frame.head_bytes:
-            connection.socket.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-            frame.continue_sent = True
+            self._check_head(connection)
+            if connection.state == RECEIVING:
+                connection.socket.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+                frame.continue_sent = True
+
+    def _check_head(self, connection: Connection) -> None:
+        """Let a thread reject the request now if its head is not valid, whatever its body is.
+
+        Not called for each request: parsing takes time, and nearly always the body arrives soon
+        after the head. Then a thread parses it, once.
+        """
+        frame = connection.frame
+        frame.head_checked = True
+        head = bytes(connection.buffer[: frame.head_bytes])
+        try:
+            strict.parse_head(self.cfg, head, connection.client)
+        except ParseException:
+            self._submit(connection)
+
+    def _set_body_deadline(self, connection: Connection) -> None:
+        """Give the client time for its body; the tick that checks the head comes first."""
+        received = len(connection.buffer) - connection.frame.head_bytes
+        allowed = self.settings.web_body_timeout + received / MIN_RATE
+        connection.deadline = connection.since + (allowed if connection.frame.head_checked else 0)
 
     def resume_parked(self) -> None:
         """Go on reading from the connections for which there was no memory, if there is now."""
@@ -165,8 +198,9 @@ class Lifecycle:
         self.receiving.pop(connection, None)
         self.parked.pop(connection, None)
         pool = self.pool
-        if pool.busy and self.probe.passes(connection):
-            self.respond(connection, responses.alive())
+        if pool.busy and (alive := self.probe.respond(connection)):
+            response, keep_alive = alive
+            self.respond(connection, response, keep_alive=keep_alive)
             return
         if connection.frame.large and pool.large_busy and self.ledger.full:
             self.ledger.count_dropped("overload")  # there is no memory to keep it while it waits
@@ -193,14 +227,14 @@ class Lifecycle:
 
     # ---- SENDING --------------------------------------------------------------------------------
 
-    def respond(self, connection: Connection, response: bytes) -> None:
-        """Respond from the main loop, without a thread; then close."""
+    def respond(self, connection: Connection, response: bytes, *, keep_alive: bool = False) -> None:
+        """Respond from the main loop, without a thread; then close, or wait for a request."""
         self.receiving.pop(connection, None)
         self.parked.pop(connection, None)
         connection.fully_read = connection.frame.complete
-        connection.keep_alive = False
-        if connection.buffer[:7].removeprefix(b"\r\n").startswith(b"HEAD "):
-            response = response[: response.index(b"\r\n\r\n") + 4]
+        connection.keep_alive = keep_alive
+        if is_head(connection.buffer):
+            response = responses.without_body(response)
         connection.unsent.append(memoryview(response))
         connection.unsent_bytes = len(response)
         connection.buffer.clear()
@@ -223,13 +257,12 @@ class Lifecycle:
         elif connection.keep_alive:
             self._await_next_request(connection)
         else:
-            self._close(connection)
+            self.linger.begin(connection)
 
     def _await_next_request(self, connection: Connection) -> None:
         """SENDING -> IDLE, or RECEIVING if the next request has begun to arrive already."""
         connection.frame = Frame()
-        if connection.buffer:
-            self._begin_request(connection)
+        if connection.buffer and self._begin_request(connection):
             self._advance(connection)
             return
         connection.state = IDLE
@@ -240,38 +273,14 @@ class Lifecycle:
 
     # ---- CLOSING, and the end -------------------------------------------------------------------
 
-    def _close(self, connection: Connection) -> None:
-        """SENDING -> CLOSING: close so that the client gets the whole response.
-
-        The kernel resets a connection that is closed while something the client has sent is
-        unread, and the reset may overtake the response. In that case only this side is closed, and
-        what still comes is read and discarded for a while.
-        """
-        connection.state = CLOSING
-        connection.sent = 0
-        connection.since = time.monotonic()
-        connection.deadline = connection.since + LINGER
-        if not connection.fully_read:
-            connection.socket.shutdown(socket.SHUT_WR)
-        self._discard_input(connection)
-
-    def _discard_input(self, connection: Connection) -> None:
-        """Discard what the client sends, until it stops or its deadline passes."""
+    def close_idle(self, connection: Connection) -> None:
+        """IDLE -> CLOSING: the client may not have taken all of its last response yet."""
+        del self.idle[connection]
+        connection.fully_read = True
         try:
-            size = connection.socket.recv_into(_scratch)
-        except BlockingIOError:
-            size = 0 if connection.fully_read else -1
-        connection.sent += max(size, 0)
-        if size == 0 or connection.sent > LINGER_BYTES:
+            self.linger.begin(connection)
+        except OSError:  # the client is gone
             self.drop(connection)
-            return
-        if size > 0:
-            if connection.fully_read:
-                connection.fully_read = False
-                connection.socket.shutdown(socket.SHUT_WR)
-            last = connection.since + self.settings.web_send_timeout
-            connection.deadline = min(time.monotonic() + LINGER, last)
-        self.poller.await_input(connection.socket)
 
     def drop(self, connection: Connection, *, reset: bool = False) -> None:
         """Close at once; with `reset` so that the client sees that a response is truncated."""
@@ -304,7 +313,14 @@ class Lifecycle:
             self.ledger.count_dropped("send")
             self.drop(connection, reset=True)
         elif connection.state == RECEIVING:
+            if connection.frame.head_bytes and not connection.frame.head_checked:
+                self._check_head(connection)
+                if connection.state == RECEIVING:
+                    self._set_body_deadline(connection)
+                return
             self.ledger.count_dropped("body" if connection.frame.head_bytes else "head")
             self.respond(connection, responses.too_slow())
+        elif connection.state == IDLE:
+            self.close_idle(connection)
         else:
             self.drop(connection)

@@ -13,6 +13,8 @@ from gunicorn.glogging import Logger
 
 from drydock import logs
 from drydock.server import responses
+from drydock.server.exchange import Exchange
+from drydock.server.framing import is_head
 from drydock.server.hooks import settings
 from drydock.server.log_output import output
 
@@ -42,6 +44,8 @@ def write_error(sock: socket.socket, status_int: int, reason: str, mesg: str) ->
         client = sock.getpeername()[0]
     detail = "The request is not valid HTTP."
     response = responses.rejection(client, status_int, reason, detail, mesg)
+    if isinstance(sock, Exchange) and is_head(sock.start):
+        response = responses.without_body(response)
     gunicorn.util.write_nonblock(sock, response)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from gunicorn.http.errors import NoMoreData, ParseException
-from gunicorn.http.parser import RequestParser
+from gunicorn.http.errors import ParseException
 
-from drydock.server import strict
+from drydock.server import responses, strict
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gunicorn.config import Config
 
     from drydock.server.connection import Connection
@@ -23,39 +24,53 @@ REQUEST = b"GET /livez HTTP/1."
 class LivenessProbe:
     """Recognises the probes, and decides whether the worker is alive."""
 
-    def __init__(self, cfg: Config, settings: Settings, pool: ThreadPool) -> None:
-        """`cfg`: for gunicorn's parser; `pool`: its threads make progress while it is alive."""
+    def __init__(
+        self, cfg: Config, settings: Settings, pool: ThreadPool, closes: Callable[[], bool]
+    ) -> None:
+        """`cfg`: for gunicorn's parser; `pool`: its threads make progress while it is alive.
+
+        `closes`: whether each response now closes its connection.
+        """
         self.cfg = cfg
+        self.closes = closes
         self.pool = pool
         self.metrics_port = settings.metrics_port
         self.hang_timeout = cfg.timeout
 
-    def passes(self, connection: Connection) -> bool:
-        """Whether the connection's request is a valid probe, and the worker overloaded but alive.
+    def respond(self, connection: Connection) -> tuple[bytes, bool] | None:
+        """The response, and whether another request may follow it; None if a thread has to respond.
 
-        Alive while its threads make progress: restarting a worker that is only overloaded makes the
-        overload worse, but a hang has to show. The port of the metrics has no probe.
+        Only a valid probe gets one, while the worker is overloaded but alive: while its threads
+        make progress. Restarting a worker that is only overloaded makes the overload worse, but a
+        hang has to show. The port of the metrics has no probe.
         """
-        return (
-            connection.buffer.startswith(REQUEST)
-            and connection.server[1] != self.metrics_port
-            and time.monotonic() - self.pool.last_progress < self.hang_timeout
-            and self._is_valid(connection)
-        )
+        if (
+            not connection.buffer.startswith(REQUEST)
+            or connection.server[1] == self.metrics_port
+            or time.monotonic() - self.pool.last_progress >= self.hang_timeout
+        ):
+            return None
+        request = self._parse(connection)
+        if request is None:
+            return None
+        keep_alive = not (request.should_close() or self.closes() or not self.cfg.keepalive)
+        given = ",".join(value for name, value in request.headers if name == "X-REQUEST-ID")
+        return responses.alive(request.version, given, keep_alive=keep_alive), keep_alive
 
-    def _is_valid(self, connection: Connection) -> bool:
-        """Whether the buffer is one valid request without a body, and nothing more.
+    def _parse(self, connection: Connection) -> strict.Request | None:
+        """The request in the buffer, if it is one valid request without a body, and nothing more.
 
         The parser and `strict` decide, as in a thread: all of it is here, so that they wait for
         nothing.
         """
         data, frame = connection.buffer, connection.frame
         if not frame.complete or len(data) != frame.head_bytes:
-            return False
+            return None
         try:
-            request = next(RequestParser(self.cfg, iter((bytes(data),)), connection.client))
-            strict.pre_request(None, request)
-        except (ParseException, NoMoreData, StopIteration):
-            return False
+            request = strict.parse_head(self.cfg, bytes(data), connection.client)
+        except ParseException:
+            return None
         # One with `Content-Length: 0`, for example, is valid but not what a probe sends.
-        return not any(name in strict.CONTENT_FIELDS for name, _ in request.headers)
+        if any(name in strict.CONTENT_FIELDS for name, _ in request.headers):
+            return None
+        return request

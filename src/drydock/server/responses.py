@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import email.utils
 import http
 import json
-import logging
 import uuid
 
+import gunicorn
+
 from drydock import logs, problems
+from drydock.server.rejections import rejections
 
-log = logging.getLogger("app.server")
 
-
-def _message(status: int, title: str, content_type: str, body: bytes, *fields: str) -> bytes:
+def _message(
+    status: str, connection: str, content_type: str, body: bytes, *fields: str, version: str = "1.1"
+) -> bytes:
+    """A whole response, with the fields of the application's, in their order."""
     head = (
-        f"HTTP/1.1 {status} {title}",
-        *fields,
-        *(f"{name}: {value}" for name, value in problems.FIELDS.items()),
-        "Connection: close",
+        f"HTTP/{version} {status}",
+        f"Server: {gunicorn.SERVER}",
+        f"Date: {email.utils.formatdate(usegmt=True)}",
+        f"Connection: {connection}",
         f"Content-Type: {content_type}",
         f"Content-Length: {len(body)}",
+        *(f"{name}: {value}" for name, value in problems.FIELDS.items()),
+        *fields,
     )
     return "\r\n".join(head).encode() + b"\r\n\r\n" + body
 
@@ -28,16 +34,19 @@ def problem(status: int, title: str, detail: str, request_id: str, *fields: str)
     """A problem document, as a whole response that closes the connection."""
     document = problems.document(status, title, detail, request_id)
     body = json.dumps(document).encode() + b"\n"
-    fields = (f"X-Request-ID: {request_id}", *fields)
-    return _message(status, title, problems.CONTENT_TYPE, body, *fields)
+    fields = (*fields, f"X-Request-ID: {request_id}")
+    return _message(f"{status} {title}", "close", problems.CONTENT_TYPE, body, *fields)
+
+
+def without_body(response: bytes) -> bytes:
+    """The same response, to a HEAD: its Content-Length is that of a GET's (RFC 9110, 8.6)."""
+    return response[: response.index(b"\r\n\r\n") + 4]
 
 
 def rejection(client: str, status: int, title: str, detail: str, reason: str = "") -> bytes:
     """Reject a request that has no id yet; the log alone gets `reason`, which quotes the client."""
     request_id = uuid.uuid4().hex
-    token = logs.current_ids.set((request_id, None))
-    log.warning("rejected %s with %d: %s", client, status, reason or detail)
-    logs.current_ids.reset(token)
+    rejections.note(client, status, reason or detail, request_id)
     return problem(status, title, detail, request_id)
 
 
@@ -54,7 +63,13 @@ def too_slow() -> bytes:
     return problem(408, title, "The request took too long to arrive.", uuid.uuid4().hex)
 
 
-def alive() -> bytes:
-    """The response to `/livez`, as the application would make it."""
-    body = json.dumps({"status": "ok"}).encode() + b"\n"
-    return _message(200, "OK", "application/json", body, f"X-Request-ID: {uuid.uuid4().hex}")
+def alive(version: tuple[int, int], given: str, *, keep_alive: bool) -> bytes:
+    """The response to `/livez`, byte for byte as the application makes it.
+
+    `version`: the request's; `given`: its X-Request-ID.
+    """
+    body = json.dumps({"status": "ok"}, separators=(",", ":")).encode() + b"\n"
+    connection = "keep-alive" if keep_alive else "close"
+    field = f"X-Request-ID: {logs.request_id(given)}"
+    number = ".".join(map(str, version))
+    return _message("200 OK", connection, "application/json", body, field, version=number)

@@ -122,4 +122,4 @@ class Shutdown:
                 # A request that has arrived since the last look still gets its response.
                 self.lifecycle.on_event(connection)
                 if connection in self.lifecycle.idle:
-                    self.lifecycle.drop(connection)
+                    self.lifecycle.close_idle(connection)

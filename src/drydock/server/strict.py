@@ -12,10 +12,12 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.http.errors import InvalidHeader, InvalidRequestLine, NoMoreData, ParseException
+from gunicorn.http.parser import RequestParser
 
 from drydock.server.hooks import settings
 
 if TYPE_CHECKING:
+    from gunicorn.config import Config
     from gunicorn.workers.base import Worker
 
     Request = Any  # gunicorn.http.message.Request; the stubs know it only before it is parsed
@@ -32,12 +34,36 @@ WITHOUT_CONTENT = {"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"}
 CONTENT_FIELDS = {"CONTENT-LENGTH", "TRANSFER-ENCODING"}  # that announce content
 
 
+def parse_head(cfg: Config, head: bytes, client: Any) -> Request:  # noqa: ANN401
+    """Parse a head, all of which is there, as a thread does: by gunicorn and what is below.
+
+    Raises:
+        ParseException: if it is not valid.
+
+    """
+    req = next(RequestParser(cfg, iter((head,)), client))
+    _check_head(req)
+    return req
+
+
 def pre_request(_worker: Worker | None, req: Request) -> None:
     """Check a request whose head gunicorn has parsed; one of its hooks.
 
     Raises:
         ParseException: if it is not valid; gunicorn responds with 400 and closes.
         NoMoreData: if it was cut off; gunicorn closes.
+
+    """
+    length, follows = _check_head(req)
+    if follows and req.method in WITHOUT_CONTENT:
+        _read_content(req, length)
+
+
+def _check_head(req: Request) -> tuple[int | None, bool]:
+    """Check the head; return the Content-Length, and whether content follows without a 100.
+
+    Raises:
+        ParseException: if it is not valid.
 
     """
     host = length = None
@@ -63,8 +89,7 @@ def pre_request(_worker: Worker | None, req: Request) -> None:
     # gunicorn's response repeats the version of the request.
     req.version = min(req.version, (1, 1))
     # A client that expects a 100 has not sent the content yet.
-    if (length or chunked) and req.method in WITHOUT_CONTENT and not expects:
-        _read_content(req, length)
+    return length, bool(length or chunked) and not expects
 
 
 def _check_host(req: Request, host: str | None) -> None:

@@ -9,6 +9,7 @@ request that is complete. drydock.server.supervisor is the other half, in the ar
 from __future__ import annotations
 
 import functools
+import math
 import os
 import resource
 import signal
@@ -94,8 +95,10 @@ class Worker(ThreadWorker):
         self.ledger = Ledger(self.settings.web_buffer_bytes or plan().buffer)
         poller = Poller()
         self.pool = ThreadPool(self.cfg.threads, self._serve, poller.wake, log)
-        self.probe = LivenessProbe(self.cfg, self.settings, self.pool)
-        self.lifecycle = Lifecycle(self.settings, poller, self.pool, self.ledger, self.probe)
+        self.probe = LivenessProbe(self.cfg, self.settings, self.pool, self._closes)
+        self.lifecycle = Lifecycle(
+            self.cfg, self.settings, poller, self.pool, self.ledger, self.probe
+        )
         self.acceptor = Acceptor(self.slot, limit, poller, self.lifecycle, self.ledger)
         self.bounds = Bounds(self.lifecycle, self.pool, self.ledger, log)
         timeout = self.settings.graceful_timeout
@@ -146,6 +149,7 @@ class Worker(ThreadWorker):
         self.acceptor.start(self.sockets)
         self.pool.start()
         self.loop.run()
+        self.bounds.report(math.inf)
 
     def _on_tick(self) -> None:
         """Send the arbiter a heartbeat, and write the log lines that were kept."""
@@ -166,6 +170,11 @@ class Worker(ThreadWorker):
             self.log.info("%d requests served: to be replaced", self.nr)
             state.set_flag(self.slot, state.WANTS_SUCCESSOR)
             os.kill(self.ppid, signal.SIGWINCH)
+
+    def _closes(self) -> bool:
+        """Whether each response now closes its connection."""
+        # While there is no room, kept connections must not keep others out.
+        return not self.alive or state.phase() != state.SERVING or self.acceptor.paused
 
     # ---- in the threads -------------------------------------------------------------------------
 
@@ -204,10 +213,7 @@ class Worker(ThreadWorker):
         # and again after the response. Cached, so that the two agree.
         @functools.cache
         def should_close() -> bool:
-            ending = not self.alive or state.phase() != state.SERVING
-            # While there is no room, kept connections must not keep others out.
-            paused = self.acceptor.paused
-            return ending or paused or not conn.frame.complete or bool(asked_to_close())
+            return self._closes() or not conn.frame.complete or bool(asked_to_close())
 
         req.should_close = should_close  # type: ignore[method-assign]
         try:
@@ -215,7 +221,8 @@ class Worker(ThreadWorker):
         finally:  # otherwise the request is a cycle, which only the garbage collector frees
             del req.should_close
         conn.fully_read = conn.frame.complete
-        return keep_alive
+        # The hook post_request, which gunicorn calls last, may have forbidden another one.
+        return keep_alive and not req.must_close
 
     def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:  # noqa: ANN401 (as above)
         """Skip a body that the application did not read: it has arrived, so nothing waits."""

@@ -20,7 +20,7 @@ from malformed import CASES, CLOSED, TOKEN, Case
 
 GOOD = "a-good-request"
 # Whose lines belong to no request.
-TALKATIVE = ("app.database", "app.server.limits", "app.server.strict", "gunicorn")
+TALKATIVE = ("app.database", "app.server", "app.server.limits", "app.server.strict", "gunicorn")
 
 
 @dataclasses.dataclass
@@ -38,6 +38,7 @@ class Outcome:
     served: set[Case]  # after which the service went on serving others
     titles: list[str]
     lines: list[str]
+    counted: dict[str, int]  # rejections by status, as the metrics have them
 
     def responses(self, case: Case) -> list[Response]:
         return parse(self.received[case], bodies=not case.sent.startswith(b"HEAD "))
@@ -86,11 +87,17 @@ def parse(received: bytes, *, bodies: bool) -> list[Response]:
 def outcome(probe: str) -> Outcome:
     """Send the corpus, one case after the other, with a good request after each."""
     port = free_port()
-    variables = {"APP_PORT": port, "METRICS_PORT": free_port(), "API_TOKEN": TOKEN}
+    metrics_port = free_port()
+    variables = {
+        "APP_PORT": port,
+        "METRICS_PORT": metrics_port,
+        "API_TOKEN": TOKEN,
+        "LOG_LEVEL": "debug",  # else most rejections are only counted
+    }
     options = [word for name, value in variables.items() for word in ("-e", f"{name}={value}")]
     with started(probe, *HARDENED, "--network", "host", *options) as container:
         service = Container(container.name, port).wait_until_healthy()
-        result = Outcome({}, set(), [], [])
+        result = Outcome({}, set(), [], [], {})
         for case in CASES:
             result.received[case] = converse(port, case.sent)
             if service.get("/hello/x", headers={"X-Request-ID": GOOD}).status == 200:
@@ -98,6 +105,9 @@ def outcome(probe: str) -> Outcome:
         listed = service.get("/notes?page_size=100", headers={"X-Request-ID": GOOD})
         notes = listed.json()["notes"]
         result.titles = [note["title"] for note in notes]
+        metrics = Container(service.name, metrics_port).get("/metrics").data.decode()
+        counts = re.findall(r'\nhttp_requests_rejected_total{status="(\d+)"} ([\d.]+)', metrics)
+        result.counted = {status: int(float(count)) for status, count in counts}
         docker("stop", service.name)  # a request's line may come later than its response
         result.lines = service.logs().splitlines()
     return result
@@ -143,10 +153,24 @@ def test_each_response_is_a_line_of_the_log_and_no_other_line_is_there(outcome: 
             assert line["message"].startswith("rejected 127.0.0.1 with 4"), line
 
 
+def test_what_is_rejected_is_counted(outcome: Outcome) -> None:
+    """All of it in the metrics; in the log the first of a status, then how many more."""
+    lines = [json.loads(line) for line in outcome.lines]
+    rejected = [line for line in lines if line["message"].startswith("rejected ")]
+    shown = collections.Counter(
+        line["message"].split()[3].rstrip(":") for line in rejected if line["level"] == "warning"
+    )
+    for line in lines:
+        if more := re.match(r"(\d+) more requests rejected with (\d+)$", line["message"]):
+            shown[more[2]] += int(more[1])
+    assert shown == collections.Counter(line["message"].split()[3].rstrip(":") for line in rejected)
+    assert shown == outcome.counted
+
+
 def test_no_case_is_an_error_of_the_service_s_own(outcome: Outcome) -> None:
     for text in outcome.lines:
         line = json.loads(text)
-        assert line["level"] in ("info", "warning"), line
+        assert line["level"] in ("debug", "info", "warning"), line
         assert "exc_info" not in line
         assert "Traceback" not in text
 

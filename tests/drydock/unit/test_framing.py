@@ -9,7 +9,13 @@ from gunicorn.http.errors import NoMoreData, ParseException
 from gunicorn.http.parser import RequestParser
 
 from drydock.server import strict
-from drydock.server.framing import CHUNK_LINE_BYTES, HEAD_BYTES, Frame, TooLargeError
+from drydock.server.framing import (
+    CHUNK_LINE_BYTES,
+    HEAD_BYTES,
+    MAX_EMPTY_LINES,
+    Frame,
+    TooLargeError,
+)
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -44,6 +50,7 @@ def ready(data: bytes, kept: int = 100, most: int = 1000) -> tuple[bool, bool]:
         CHUNKED + b"0\r\n\r\n",
         CHUNKED + b"3\r\nabc\r\n0\r\n\r\n",
         CHUNKED + b"3;a=b\r\nabc\r\n1\r\nd\r\n0\r\nA: b\r\n\r\n",
+        CHUNKED + b"3 \t;a=b\r\nabc\r\n0 ;c\r\n\r\n",
         HEAD + b"Transfer-Encoding: gzip, Chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
         HEAD + b"Transfer-Encoding: gzip,\tchunked \r\n\r\n1\r\na\r\n0\r\n\r\n",
         HEAD + b"Transfer-Encoding: gzip,chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
@@ -77,7 +84,14 @@ def test_a_request_is_ready_with_its_last_byte_and_not_before(request_bytes: byt
         HEAD + b"Transfer-Encoding: \x0bchunked\r\n\r\n",
         HEAD + b"Transfer-Encoding: gzip,\x0bchunked,\x0b\r\n\r\n",
         HEAD + b"Content-Length: 3:4\r\n\r\n",
-        CHUNKED + b"zz\r\n",
+        # What int() takes, and what is empty.
+        *(CHUNKED + size + b"\r\n" for size in (b"0x5", b"+5", b"-5", b"5_0", b" 5", b"5 ", b"")),
+        CHUNKED + b"3;a=b\r\nabc\r\n5_0;c\r\n",
+        *(CHUNKED + size + b"\r\n" for size in (b"zz", b";a", b" ;a", b"5\t", b"\x0b5;a", b"-0")),
+        # More in a chunk than its size says.
+        CHUNKED + b"3\r\nabcd\r",
+        CHUNKED + b"3\r\nabc\n\n",
+        CHUNKED + b"3\r\nabc\rd",
         HEAD + b"Content-Length: 101\r\n\r\n",
         CHUNKED + b"65\r\n",
     ],
@@ -98,7 +112,6 @@ def test_what_is_not_waited_for_is_the_parser_s_at_once(request_bytes: bytes) ->
         (CHUNKED + b"1" * 1025, 400),
         (CHUNKED + b"1;" + b"x" * 1023 + b"\r\nx\r\n", 400),
         (CHUNKED + b"3E9\r\n", 413),
-        (CHUNKED + b"-1\r\n", 413),
         (
             CHUNKED
             + b"1;"
@@ -223,8 +236,32 @@ def test_a_frame_knows_of_a_request_only_what_is_there() -> None:
     assert facts == (True, False, False, False)
 
 
-def test_empty_lines_alone_are_the_parser_s_at_once() -> None:
-    """RFC 9112, 2.2: one may come before a request line. Two are a head without one."""
+@pytest.mark.parametrize("step", [1, 2, 3, 5, 99])
+@pytest.mark.parametrize("lines", range(5))
+def test_empty_lines_before_a_request_are_removed_wherever_the_parts_end(
+    lines: int, step: int
+) -> None:
+    """RFC 9112, 2.2. The parser ignores one more, and rejects the next."""
+    sent = b"\r\n" * lines + b"GET / HTTP/1.1\r\n"
+    frame = Frame()
+    data = bytearray()
+    begun = False
+    for at in range(0, len(sent), step):
+        data += sent[at : at + step]
+        begun = begun or frame.begin(data)
+        # An empty line is no request, nor is a part of one.
+        assert begun == (at + step > 2 * min(lines, MAX_EMPTY_LINES))
+    assert data == sent[2 * min(lines, MAX_EMPTY_LINES) :]
+
+
+@pytest.mark.parametrize("sent", [b"\r\r\n", b"\rGET", b"\n", b"GET", b"\r\n\n", b"\r\n\rG"])
+def test_what_is_no_empty_line_is_left_to_the_parser(sent: bytes) -> None:
+    data = bytearray(sent)
+    assert Frame().begin(data)
+    assert data == sent.removeprefix(b"\r\n")
+
+
+def test_two_empty_lines_are_a_head_without_a_request_line() -> None:
     assert not ready(b"\r\n")[0]
     assert ready(b"\r\n\r\n")[0]
 

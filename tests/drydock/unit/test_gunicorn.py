@@ -101,6 +101,8 @@ def code(function: Callable[..., object]) -> str:
         (message.Message.set_body_reader, "39c7bbc8d8b8", "Frame: what has a body"),
         (wsgi.create, "885d39aec3ca", "Worker.handle_request: _expected_100_continue"),
         (wsgi.Response.should_close, "9c108b7e187c", "Worker.handle_request"),
+        (wsgi.Response.start_response, "f357516ec35b", "hooks.post_request: response_length"),
+        (wsgi.Response.write, "c7991dc75dce", "hooks.post_request: sent"),
         (wsgi.Response.default_headers, "f41680b6e57a", "Worker.handle_request"),
         (wsgi.Response.write_file, "740113170e8f", "Exchange: has no sendfile()"),
         (util.close_graceful, "27bea91dbdb3", "Exchange.shutdown"),

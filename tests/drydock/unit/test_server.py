@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import os
 import runpy
 import socket
@@ -15,6 +16,7 @@ from gunicorn.config import Config
 from drydock.server import hooks
 from drydock.server.config import configure
 from drydock.server.logger import ServerLogger, write_error
+from drydock.server.rejections import rejections
 from probe import service
 
 FILE = next(
@@ -231,6 +233,7 @@ def test_what_gunicorn_rejects_is_one_line_that_has_the_response_s_id(
 ) -> None:
     """An unknown transfer coding, too: gunicorn would have it a 501."""
     monkeypatch.setenv("LOG_FORMAT", "json")
+    rejections.report(math.inf)  # or this may not be the first
     logger = ServerLogger(Config())
     response, request, environ, took = served("400 Bad Request")
     del environ["PATH_INFO"]  # as gunicorn does, where it did not come to serving

@@ -5,13 +5,18 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import datetime
+import email.utils
 import errno
 import gc
+import math
 import os
+import re
 import resource
 import select
 import signal
 import socket
+import struct
 import sys
 import threading
 import time
@@ -23,13 +28,28 @@ from gunicorn.config import Config
 from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 
-from drydock.server import acceptor, hooks, lifecycle, listener, loop, shutdown, state
-from drydock.server.connection import Connection
+from drydock import metrics
+from drydock.server import (
+    acceptor,
+    hooks,
+    lifecycle,
+    linger,
+    listener,
+    logger,
+    loop,
+    rejections,
+    shutdown,
+    state,
+    strict,
+)
+from drydock.server.connection import CLOSING, Connection
 from drydock.server.exchange import Exchange
 from drydock.server.worker import Worker, capacity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from applications import Build
 
 GET = b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /%s HTTP/1.1\r\nHost: x\r\n"
@@ -50,12 +70,20 @@ class Application:
             self.go_on.wait(10)
         elif path == "exit":
             raise SystemExit("the application has had enough")
+        elif path == "error":
+            raise RuntimeError("not even a response")
         elif path == "fail":
             start_response("200 OK", [("Content-Length", "9")])
             return self.broken()
         elif path == "stream":  # the client has to see for itself whether it is whole
             start_response("200 OK", [])
             return self.endless()
+        elif path.startswith("short"):
+            start_response(
+                environ["QUERY_STRING"].replace("%20", " ") or "200 OK", [("Content-Length", "9")]
+            )
+            environ |= {"app.route": f"/{path}", "app.request_id": "find-me"}
+            return iter(path.removeprefix("short").encode().split(b"/"))
         size = int(path) if path.isdigit() else 1
         body = environ["wsgi.input"].read() if path == "echo" else b"x" * size
         start_response("200 OK", [("Content-Length", str(len(body)))])
@@ -87,6 +115,8 @@ class Running:
         config.set("keepalive", int(variables.get("WEB_KEEPALIVE", "75")))
         config.set("worker_tmp_dir", "/tmp")
         config.set("http_parser", "python")
+        config.set("pre_request", strict.pre_request)
+        config.set("post_request", hooks.post_request)
         self.lines: list[str] = []
         log = types.SimpleNamespace(
             **dict.fromkeys(("debug", "info", "warning", "exception", "error"), self.note),
@@ -134,8 +164,9 @@ class Running:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Running]]:
     monkeypatch.setattr(loop, "TICK", 0.02)
-    monkeypatch.setattr(lifecycle, "LINGER", 0.3)
+    monkeypatch.setattr(linger, "LINGER", 0.3)
     monkeypatch.setattr(lifecycle, "MIN_IDLE", 0.2)
+    monkeypatch.setattr("gunicorn.util.write_error", logger.write_error)
     monkeypatch.setattr(os, "_exit", sys.exit)  # or else a worker would end all tests, as passed
     monkeypatch.setenv("METRICS_PORT", "0")
     running: list[Running] = []
@@ -227,6 +258,41 @@ def test_requests_one_after_the_other_and_all_at_once(run: Callable[..., Running
     assert state.has_flag(0, state.RESPONDED)
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 99])
+def test_empty_lines_before_a_request_are_ignored(run: Callable[..., Running], size: int) -> None:
+    """RFC 9112, 2.2. However they arrive, and on kept connections too."""
+    running = run()
+    sent = b"\r\n" * 3 + GET % b"1"
+    with running.connect() as client:
+        for _ in range(2):
+            for at in range(0, len(sent), size):
+                client.sendall(sent[at : at + size])
+                time.sleep(0.01 * (at < 8))
+            assert whole(client).startswith(b"HTTP/1.1 200 ")
+        client.sendall(sent + b"\r\n" * 2 + closing(GET % b"1"))
+        assert whole(client).startswith(b"HTTP/1.1 200 ")
+    assert running.ask(b"\r\n" * 4 + GET % b"1").startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("sent", [[b"\r\n"], [b"\r\n\r\n"], [b"\r", b"\n", b"\r"]])
+@pytest.mark.parametrize("first", [b"", GET % b"1"])
+def test_empty_lines_do_not_keep_a_connection(
+    run: Callable[..., Running], first: bytes, sent: list[bytes]
+) -> None:
+    """It is closed as idle when it would have been without them, and gets no 408."""
+    running = run(WEB_KEEPALIVE="1", WEB_HEAD_TIMEOUT="1" if not first else "60")
+    began = time.monotonic()
+    with running.connect(first) as client:
+        if first:
+            whole(client)
+            began = time.monotonic()
+        for part in sent:
+            time.sleep(0.7 / len(sent))
+            client.sendall(part)
+        assert client.recv(100) == b""
+        assert 0.9 < time.monotonic() - began < 4
+
+
 @pytest.mark.parametrize("path", [b"5000000", b"5000000?pieces"])
 def test_a_response_that_is_not_taken_at_once_holds_no_thread_without_need(
     run: Callable[..., Running], path: bytes
@@ -291,6 +357,59 @@ def test_each_part_of_a_request_has_a_deadline(
 ) -> None:
     running = run(WEB_HEAD_TIMEOUT="1", WEB_BODY_TIMEOUT="1")
     assert running.ask(sent)[:13] == response
+
+
+LENGTH = b"Content-Length: 5\r\n"
+CODING = b"Transfer-Encoding: chunked\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        POST % b"echo" + LENGTH + b"Host: x\r\n\r\n",
+        POST % b"echo" + LENGTH + b"Foo : 1\r\n\r\nab",
+        POST % b"echo" + CODING + b"Foo : 1\r\n\r\n",
+        (POST % b"echo").replace(b": x", b": x y") + LENGTH + b"\r\n",
+        (POST % b"echo").replace(b": x", b": x y") + LENGTH + b"Expect: 100-continue\r\n\r\n",
+        (POST % b"echo").replace(b"Host: x\r\n", b"") + LENGTH + b"\r\n",
+        POST % b"echo#x" + LENGTH + b"\r\n",
+        (POST % b"echo").replace(b"POST", b"GET") + LENGTH + b"Foo : 1\r\n\r\n",
+        POST % b"echo" + b"Transfer-Encoding: gzip, chunked\r\n\r\n1\r\n",
+        *(POST % b"echo" + CODING + b"\r\n%s\r\nab" % s for s in (b"0x20", b"+5", b"5_0", b"-5")),
+    ],
+)
+def test_what_is_not_valid_is_rejected_as_soon_as_that_shows(
+    run: Callable[..., Running], sent: bytes
+) -> None:
+    running = run(WEB_BODY_TIMEOUT="60")
+    with running.connect(sent) as client:  # which gives up after 5 seconds
+        assert client.recv(65536).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_valid_head_is_parsed_in_the_main_loop_only_if_its_body_is_late(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[bytes] = []
+
+    def parse_head(cfg: Config, head: bytes, client: Any) -> Any:
+        parsed.append(head)
+        return real(cfg, head, client)
+
+    real = strict.parse_head
+    monkeypatch.setattr(strict, "parse_head", parse_head)
+    head = closing(POST % b"echo" + LENGTH + b"\r\n")
+    for tick, expected in ((60, []), (0.02, [head])):
+        monkeypatch.setattr(loop, "TICK", tick)
+        running = run()
+        assert running.ask(closing(GET % b"1")).endswith(b"\r\n\r\nx")
+        assert running.ask(head + b"abcde").endswith(b"\r\n\r\nabcde")
+        assert not parsed
+        with running.connect(head) as client:
+            for piece in (b"abc", b"d", b"e"):
+                time.sleep(0.1)
+                client.sendall(piece)
+            assert client.recv(65536).endswith(b"\r\n\r\nabcde")
+        assert parsed == expected
 
 
 def test_a_body_too_large_to_keep_is_read_by_the_thread(run: Callable[..., Running]) -> None:
@@ -387,7 +506,7 @@ def test_what_a_client_sends_too_much_is_read_so_that_it_gets_its_response(
     running = run(MAX_BODY_BYTES="1000")
     head = POST % b"1" + b"Content-Length: 3000000\r\n\r\n"
     assert running.ask(head + b"z" * 3_000_000).startswith(b"HTTP/1.1 413 ")
-    monkeypatch.setattr(lifecycle, "LINGER_BYTES", 1000)
+    monkeypatch.setattr(linger, "LINGER_BYTES", 1000)
     with contextlib.suppress(ConnectionError):
         running.ask(head + b"z" * 3_000_000)
     with running.connect(closing(GET % b"1") + b"and more") as connection:
@@ -397,17 +516,118 @@ def test_what_a_client_sends_too_much_is_read_so_that_it_gets_its_response(
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
 
 
+def slow_reader(running: Running, sent: bytes) -> socket.socket:
+    """A client whose kernel takes little of a response before it is read."""
+    client = socket.socket()
+    client.settimeout(5)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    client.connect(("127.0.0.1", running.port))
+    client.sendall(sent)
+    return client
+
+
+def read_slowly(client: socket.socket) -> bytes:
+    """All that comes, in some tenths of a second at least."""
+    received = b""
+    while data := client.recv(2048):
+        received += data
+        time.sleep(0.01)
+    return received
+
+
+@pytest.mark.parametrize("pause", [0.1, 0.6])
+@pytest.mark.parametrize("close", ["asked for", "of the worker"])
+def test_what_arrives_after_the_close_does_not_cut_the_response_off(
+    run: Callable[..., Running], close: str, pause: float
+) -> None:
+    """A client that sends its next request before it has read the response (RFC 9112, 9.6)."""
+    running = run(GRACEFUL_TIMEOUT="5")
+    request = GET % b"65536"
+    with slow_reader(running, closing(request) if close == "asked for" else request) as client:
+        if close == "of the worker":
+            eventually(lambda: running.worker.nr and running.worker.lifecycle.idle)
+            state.begin_end(0)
+            running.worker.handle_exit(signal.SIGTERM, None)
+        connections = running.worker.lifecycle.connections
+        eventually(
+            lambda: running.worker.nr and all(c.state == CLOSING for c in connections.values())
+        )
+        received = b""
+        until = time.monotonic() + pause  # so that the client is slow, but does not stand still
+        while time.monotonic() < until:
+            received += client.recv(2048)
+            time.sleep(0.05)
+        client.sendall(GET % b"1")
+        received += read_slowly(client)
+    assert received.endswith(b"\r\n\r\n" + b"x" * 65536)
+    assert received.count(b"HTTP/1.1 ") == 1
+    eventually(lambda: not running.worker.lifecycle.connections)
+
+
+def test_an_idle_client_that_is_gone_ends_no_worker(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = run()
+    with running.connect() as client:
+        eventually(lambda: running.worker.lifecycle.idle)
+        (connection,) = running.worker.lifecycle.idle
+        with standing(running, monkeypatch):
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()  # by a reset, which comes after the last look
+            time.sleep(0.1)
+            running.worker.lifecycle.close_idle(connection)
+            assert not running.worker.lifecycle.connections
+
+
+def test_a_client_that_takes_nothing_of_the_end_is_not_waited_for_long(
+    run: Callable[..., Running],
+) -> None:
+    running = run()
+    with slow_reader(running, closing(GET % b"65536")):
+        connections = running.worker.lifecycle.connections
+        eventually(lambda: [c for c in connections.values() if c.state == CLOSING])
+        time.sleep(0.1)
+        assert connections
+        eventually(lambda: not connections)
+
+
+def test_a_client_that_takes_the_end_byte_by_byte_is_not_waited_for_without_end(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = run(WEB_SEND_TIMEOUT="1")
+    monkeypatch.setattr(linger, "LINGER", 60)
+    with slow_reader(running, closing(GET % b"65536")) as client:
+        connections = running.worker.lifecycle.connections
+        eventually(lambda: [c for c in connections.values() if c.state == CLOSING])
+        began = time.monotonic()
+        while connections:
+            client.recv(1024)
+            time.sleep(0.1)
+        assert 0.5 < time.monotonic() - began < 5
+
+
+def test_a_client_that_has_taken_all_and_holds_its_side_open_is_not_waited_for(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = run()
+    monkeypatch.setattr(linger, "LINGER", 60)
+    with running.connect(closing(GET % b"65536")) as client:
+        assert read_slowly(client).endswith(b"x" * 65536)
+        eventually(lambda: not running.worker.lifecycle.connections)
+
+
 def test_a_request_waits_for_a_thread_no_longer_than_it_may(run: Callable[..., Running]) -> None:
     running = run(WEB_THREADS="1", WEB_QUEUE_TIMEOUT="1")
     with running.connect(GET % b"wait"):
         assert running.application.entered.wait(5)
         with running.connect(GET % b"1") as waiting:
             eventually(lambda: running.worker.pool.queued)
-            assert running.ask(GET % b"livez").endswith(b'{"status": "ok"}\n')
+            assert running.ask(closing(GET % b"livez")).endswith(b'{"status":"ok"}\n')
             rejected = b"".join(iter(lambda: waiting.recv(65536), b""))
         assert rejected.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
         assert b"Retry-After: 5\r\n" in rejected
         assert b"\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n" in rejected
+        check_date(rejected)
         rejected = running.ask(b"HEAD" + (GET % b"1").removeprefix(b"GET"))
         assert rejected.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
         assert rejected.endswith(b"\r\n\r\n")  # RFC 9110, 9.3.2: without a body
@@ -425,7 +645,7 @@ def test_a_probe_gets_a_response_for_as_long_as_threads_may_be_busy(
     running.worker.pool.last_progress = long_ago
     with running.connect(GET % b"wait"):
         assert running.application.entered.wait(5)
-        assert b" 200 " in running.ask(GET % b"livez")
+        assert b" 200 " in running.ask(closing(GET % b"livez"))
         running.worker.pool.last_progress = long_ago
         assert b" 503 " in running.ask(GET % b"livez")
         running.application.go_on.set()
@@ -459,10 +679,78 @@ def test_only_a_plain_probe_gets_a_response_without_a_thread(
     running = run(WEB_THREADS="1", WEB_QUEUE_TIMEOUT="1")
     with running.connect(GET % b"wait"):
         assert running.application.entered.wait(5)
-        response = running.ask(PROBE + b"User-Agent: kube-probe/1.33\r\nAccept: */*\r\n\r\n")
+        fields = b"User-Agent: kube-probe/1.33\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        response = running.ask(PROBE + fields)
         assert response.startswith(b"HTTP/1.1 200 ")
         assert b"\r\nX-Request-ID: " in response
         assert running.ask(request_).startswith(b"HTTP/1.1 503 ")
+        running.application.go_on.set()
+
+
+DATE = re.compile(rb"\r\nDate: ([A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT)\r\n")
+NEW_ID = re.compile(rb"\r\nX-Request-ID: [0-9a-f]{32}\r\n")
+
+
+def check_date(response: bytes) -> None:
+    """RFC 9110, 6.6.1: a server with a clock sends one."""
+    (date,) = DATE.findall(response)
+    then = email.utils.parsedate_to_datetime(date.decode())
+    assert abs(datetime.datetime.now(datetime.UTC) - then) < datetime.timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("request_", "keeps"),
+    [
+        (PROBE + b"X-Request-ID: find-me\r\n\r\n", True),
+        (PROBE + b"X-Request-ID: find-me\r\nConnection: close\r\n\r\n", False),
+        (PROBE + b"X-Request-ID: find-me\r\nX-Request-ID: or-me\r\n\r\n", True),
+        (PROBE + b"X-Request-ID: <script>\r\nUser-Agent: kube-probe/1.33\r\n\r\n", True),
+        (PROBE.replace(b"1.1", b"1.0") + b"X-Request-ID: find-me\r\n\r\n", False),
+        (PROBE.replace(b"1.1", b"1.0") + b"Connection: keep-alive\r\n\r\n", True),
+        (PROBE.replace(b"1.1", b"1.2") + b"\r\n", True),
+    ],
+)
+def test_the_server_s_response_to_a_probe_is_the_application_s_byte_for_byte(
+    run: Callable[..., Running], build: Build, request_: bytes, keeps: bool
+) -> None:
+    running = run(WEB_THREADS="1", WEB_QUEUE_TIMEOUT="1")
+    service = build()
+    running.worker.wsgi = cast(
+        "Any",
+        lambda environ, start: (
+            running.application if environ["PATH_INFO"] == "/wait" else service
+        )(environ, start),
+    )
+
+    def ask() -> bytes:
+        """The response; Date's value and an id that is new each time are left out."""
+        with running.connect(request_) as client:
+            response = client.recv(65536)
+            check_date(response)
+            if keeps:
+                client.sendall(request_)
+                assert client.recv(65536).startswith(b"HTTP/1.")
+            else:
+                assert client.recv(1) == b""
+        return NEW_ID.sub(b"\r\nX-Request-ID: new\r\n", DATE.sub(b"\r\nDate: now\r\n", response))
+
+    theirs = ask()
+    with running.connect(GET % b"wait"):
+        assert running.application.entered.wait(5)
+        before = running.worker.nr
+        assert ask() == theirs
+        assert running.worker.nr == before  # no thread made it
+        running.application.go_on.set()
+
+
+def test_while_it_ends_no_connection_is_kept_for_a_probe(run: Callable[..., Running]) -> None:
+    running = run(WEB_THREADS="1")
+    with running.connect(GET % b"wait"):
+        assert running.application.entered.wait(5)
+        with running.connect(PROBE + b"\r\n") as client:
+            assert b"\r\nConnection: keep-alive\r\n" in client.recv(65536)
+        state.begin_drain()
+        assert b"\r\nConnection: close\r\n" in running.ask(PROBE + b"\r\n")
         running.application.go_on.set()
 
 
@@ -483,6 +771,7 @@ def test_a_broken_chunk_that_nobody_reads_ends_the_connection_without_a_second_r
     running = run()
     chunked = POST % b"1" + b"Transfer-Encoding: chunked\r\n\r\n%s\r\nx\r\n0\r\n\r\n"
     assert running.ask(chunked % b"+1").count(b"HTTP/1.1 ") == 1
+    assert running.ask(chunked % b"1;").count(b"HTTP/1.1 ") == 1
     assert "closed the connection of ('127.0.0.1', " in caplog.text
     assert running.ask(chunked % b"1" + closing(GET % b"1")).count(b"HTTP/1.1 200 ") == 2
 
@@ -493,6 +782,144 @@ def test_an_application_that_breaks_takes_no_thread_with_it(run: Callable[..., R
         for _ in range(2):
             assert b"x" * 9 not in running.ask(GET % path)
     assert b" 200 " in running.ask(closing(GET % b"1"))
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"HEAD /1 HTTP/1.1\r\n\r\n", 400),
+        (b"HEAD /1 HTTP/1.1\r\nHost: x\r\nFoo : 1\r\n\r\n", 400),
+        (b"HEAD /1 HTTP/9.9\r\n\r\n", 400),
+        (b"HEAD nonsense\r\n\r\n", 400),
+        (b"\r\n" * 3 + b"HEAD nonsense\r\n\r\n", 400),
+        (b"HEAD /" + b"x" * 8190 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+        (b"HEAD /" + b"x" * 70_000, 414),
+        (b"HEAD /1 HTTP/1.1\r\nHost: x\r\nExpect: x\r\n\r\n", 417),
+        (b"HEAD /1 HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 9000 + b"\r\n\r\n", 431),
+        (b"HEAD /1 HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 70_000, 431),
+        (b"HEAD /1 HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n", 413),
+        (b"HEAD /1 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab", 408),
+        (b"HEAD /1 HTTP/1.1\r\nHost: x\r\n", 408),
+        (b"HEAD /error HTTP/1.1\r\nHost: x\r\n\r\n", 500),
+    ],
+)
+def test_no_response_to_a_head_has_a_body(
+    run: Callable[..., Running], request_: bytes, status: int
+) -> None:
+    """RFC 9110, 9.3.2: a proxy would take it for the response to its next request."""
+    running = run(WEB_HEAD_TIMEOUT="1", WEB_BODY_TIMEOUT="1", MAX_BODY_BYTES="1000")
+    response = running.ask(request_)
+    check_date(response)
+    assert response.startswith(b"HTTP/1.1 %d " % status)
+    assert response.index(b"\r\n\r\n") == len(response) - 4
+    assert b"\r\nContent-Length: " in response
+    # The same, asked for by GET, has one.
+    response = running.ask(request_.replace(b"HEAD", b"GET"))
+    assert b'"status": %d' % status in response.partition(b"\r\n\r\n")[2]
+
+
+def test_rejections_do_not_flood_the_log(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first of a status at once, then counts; the metrics have them all."""
+
+    def counted(status: int) -> float:
+        return float(metrics.rejected.labels(str(status))._value.get())
+
+    def lines(level: str) -> list[str]:
+        # Without the client's address and the reason.
+        return [r.getMessage().partition(": ")[0] for r in caplog.records if r.levelname == level]
+
+    monkeypatch.setattr(rejections, "INTERVAL", 60)
+    caplog.set_level("DEBUG", "app.server")
+    rejections.rejections.report(math.inf)
+    before = {status: counted(status) for status in (400, 413, 414, 431)}
+    running = run(MAX_BODY_BYTES="1000")
+    asked = {
+        400: b"nonsense\r\n\r\n",
+        413: POST % b"1" + b"Content-Length: 1001\r\n\r\n",
+        414: b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        431: b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000,
+    }
+    ids = set()
+    for status, sent in asked.items():
+        for _ in range(20):
+            response = running.ask(sent)
+            assert b" %d " % status in response.partition(b"\r\n")[0]
+            ids.add(response.partition(b'"request_id": "')[2][:32])
+    firsts = [f"rejected 127.0.0.1 with {status}" for status in asked]
+    assert lines("WARNING") == firsts
+    assert len(lines("DEBUG")) == 4 * 19
+    assert len(ids) == 4 * 20
+    assert {status: counted(status) - before[status] for status in asked} == dict.fromkeys(
+        asked, 20
+    )
+    # Once their time is over there is a line for all of a status, and the next is a first again.
+    monkeypatch.setattr(rejections.rejections, "_until", dict.fromkeys(asked, 0.0))
+    sums = [f"19 more requests rejected with {status}" for status in asked]
+    eventually(lambda: len(lines("WARNING")) == 8)
+    assert sorted(lines("WARNING")) == sorted(firsts + sums)
+    running.ask(asked[400])
+    running.ask(asked[400])
+    assert lines("WARNING")[8:] == firsts[:1]
+    state.begin_end(0)
+    running.end()  # what is left to say it says at its end
+    assert lines("WARNING")[9:] == ["1 more requests rejected with 400"]
+
+
+def test_failures_of_the_application_are_never_only_counted(
+    run: Callable[..., Running], caplog: pytest.LogCaptureFixture
+) -> None:
+    running = run()
+    for _ in range(3):
+        assert b" 500 " in running.ask(GET % b"error")
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [line.partition(": ")[0] for line in lines] == ["rejected 127.0.0.1 with 500"] * 3
+
+
+@pytest.mark.parametrize("path", [b"short", b"short/1234", b"short/1234/5678"])
+def test_nothing_follows_a_response_that_is_shorter_than_its_length(
+    run: Callable[..., Running], caplog: pytest.LogCaptureFixture, path: bytes
+) -> None:
+    """A client would take the next response for the rest of this one."""
+    running = run(WEB_THREADS="1")
+    hooks._short.clear()
+    for _ in range(2):
+        response = running.ask(GET % path + closing(GET % b"1"))
+        head, _, body = response.partition(b"\r\n\r\n")
+        assert b"\r\nContent-Length: 9" in head
+        assert body == path.removeprefix(b"short").replace(b"/", b"")
+    with running.connect(GET % path) as later:
+        assert b"".join(iter(lambda: later.recv(65536), b"")).endswith(body)
+        with contextlib.suppress(ConnectionError):
+            later.sendall(GET % b"1")
+            assert later.recv(65536) == b""
+    (record,) = caplog.records  # of the application's faults, each is in the log once
+    assert record.levelname == "ERROR"
+    assert f"GET /{path.decode()} has {len(body)} bytes and" in record.getMessage()
+    assert record.getMessage().startswith("the application's response")
+
+
+def test_a_response_without_content_is_not_too_short(
+    run: Callable[..., Running], caplog: pytest.LogCaptureFixture
+) -> None:
+    running = run()
+    hooks._short.clear()
+    requests = [
+        b"HEAD /short HTTP/1.1\r\nHost: x\r\n\r\n",
+        GET % b"short?304 Not Modified".replace(b" ", b"%20"),
+        GET % b"short?204%20No%20Content",
+        GET % b"short/12345/6789",
+        GET % b"short/12345/6789/more-than-is-said",
+    ]
+    assert running.ask(b"".join(requests) + closing(GET % b"1")).count(b"HTTP/1.1 ") == 6
+    # One that is closed for another reason is no fault of the application's.
+    assert b" 200 " in running.ask(GET % b"fail")
+    with running.connect(GET % b"stream") as gone:
+        gone.recv(1)
+    assert running.application.closing.wait(5)
+    running.application.go_on.set()
+    assert not caplog.records
 
 
 def test_for_one_too_many_another_is_closed(run: Callable[..., Running]) -> None:
