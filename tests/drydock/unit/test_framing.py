@@ -15,6 +15,7 @@ from drydock.server.framing import (
     MAX_EMPTY_LINES,
     Frame,
     TooLargeError,
+    is_head,
 )
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
@@ -87,7 +88,10 @@ def test_a_request_is_ready_with_its_last_byte_and_not_before(request_bytes: byt
         # What int() takes, and what is empty.
         *(CHUNKED + size + b"\r\n" for size in (b"0x5", b"+5", b"-5", b"5_0", b" 5", b"5 ", b"")),
         CHUNKED + b"3;a=b\r\nabc\r\n5_0;c\r\n",
-        *(CHUNKED + size + b"\r\n" for size in (b"zz", b";a", b" ;a", b"5\t", b"\x0b5;a", b"-0")),
+        *(
+            CHUNKED + size + b"\r\n"
+            for size in (b"zz", b"5X;a", b";a", b" ;a", b"5\t", b"\x0b5;a", b"-0")
+        ),
         # More in a chunk than its size says.
         CHUNKED + b"3\r\nabcd\r",
         CHUNKED + b"3\r\nabc\n\n",
@@ -234,6 +238,19 @@ def test_a_frame_knows_of_a_request_only_what_is_there() -> None:
     assert frame.head_bytes == len(head)
     facts = (frame.complete, frame.large, frame.expects_continue, frame.continue_sent)
     assert facts == (True, False, False, False)
+    assert (frame.head_checked, frame.empty_lines) == (False, 0)
+
+
+@pytest.mark.parametrize("sent", [b"HEAD / HTTP/1.1", b"\r\nHEAD /", b"HEAD ", b"HEAD nonsense"])
+def test_a_head_shows_before_it_is_parsed(sent: bytes) -> None:
+    assert is_head(bytearray(sent))
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"HEAD", b"GET /HEAD ", b"head /", b"HEADS /", b"HEAD\t/", b"\r\n\r\nHEAD /"]
+)
+def test_all_else_is_no_head(sent: bytes) -> None:
+    assert not is_head(bytearray(sent))
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 5, 99])

@@ -218,6 +218,17 @@ def test_content_that_is_to_be_read_or_awaited_is_left_alone() -> None:
         checked("GET / HTTP/1.0", length, "Expect: 100-continue")
 
 
+def test_a_head_is_checked_without_what_follows() -> None:
+    """The main loop asks before it waits for the content."""
+    config, client = Config(), ("192.0.2.1", 1)
+    head = b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n"
+    request = strict.parse_head(config, head, client)
+    assert (request.method, request.cfg, request.peer_addr) == ("GET", config, client)
+    for old, new in ((b"x", b"x y"), (b"Host", b"Foo : 1\r\nHost"), (b"/ ", b"/#x ")):
+        with pytest.raises(ParseException):
+            strict.parse_head(config, head.replace(old, new, 1), client)
+
+
 def test_a_broken_rest_ends_the_connection_without_a_second_response(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
