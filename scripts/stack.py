@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 COMPOSE = ("docker", "compose", "--ansi=never", "--project-directory", str(ROOT))
 ALL_PROFILES = ("--profile", "*")  # what was switched off meanwhile may still run
-SECRETS = ("db_password", "api_token")
+SECRETS = ("db_owner_password", "db_password", "api_token")
 FOLDER = ROOT / "secrets"
 
 
@@ -72,10 +72,11 @@ def make_secrets() -> None:
         file = FOLDER / name
         shown = f"secrets/{name}"
         if not file.exists() and not file.is_symlink():
-            if name == "db_password" and databases():
+            if name != "api_token" and databases():
                 die(
-                    f"{shown} is missing, but there is a database with a password already: put the"
-                    " file back, or choose a new password (docs/stack.md tells how)"
+                    f"{shown} is missing, but there is a database already: put the file back, or"
+                    " choose a new password. If an older version made the database, with one role"
+                    " for all, it has to be taken over. docs/stack.md tells how to do either"
                 )
             descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o444)
             with os.fdopen(descriptor, "w") as stream:
@@ -91,11 +92,12 @@ def make_secrets() -> None:
 
 
 def check_modes() -> None:
-    """Check that the gateway's user can read what is mounted; a strict umask forbids that."""
-    for file in (ROOT / "deploy/gateway").rglob("*"):
-        needed = 0o555 if file.is_dir() else 0o444
-        if file.stat().st_mode & needed != needed:
-            die(f"{file.relative_to(ROOT)} can't be read by all: chmod -R a+rX deploy src")
+    """Check that the containers' users can read what is mounted; a strict umask forbids that."""
+    for folder in ("deploy/gateway", "deploy/postgres"):
+        for file in (ROOT / folder).rglob("*"):
+            needed = 0o555 if file.is_dir() else 0o444
+            if file.stat().st_mode & needed != needed:
+                die(f"{file.relative_to(ROOT)} can't be read by all: chmod -R a+rX deploy src")
 
 
 def prepare() -> None:

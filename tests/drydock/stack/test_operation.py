@@ -8,23 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from checkouts import copy, environment
-from containers import docker, free_port, inspect, unique
-from stacks import Stack, add_services, remove
+from checkouts import environment
+from containers import docker, inspect, unique
+from stacks import add_services
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-
-@pytest.fixture
-def small(tmp_path: Path, image: str) -> Iterator[Stack]:
-    """Another stack, not started, for what the shared one would not survive."""
-    variables = {"COMPOSE_PROJECT_NAME": unique("stack"), "PORT": str(free_port()), "IMAGE": image}
-    variables["IMAGE_AS_IS"] = "1"
-    found = Stack(copy(tmp_path / "checkout"), variables)
-    yield found
-    remove(found.project)
+    from stacks import Stack
 
 
 def test_every_container_is_hardened_and_bounded(stack: Stack) -> None:
@@ -113,7 +104,16 @@ def test_a_backup_brings_back_what_was_deleted_and_nothing_else(
 
     stack.add("after the backup")
     (db,) = stack.containers("db")
-    sql = ("exec", db, "psql", "--username=app", "--quiet", "--tuples-only", "--command")
+    sql = (
+        "exec",
+        db,
+        "psql",
+        "--username=app_owner",
+        "--dbname=app",
+        "--quiet",
+        "--tuples-only",
+        "--command",
+    )
     docker(*sql, "CREATE TABLE of_a_later_release (id integer)")
     docker(*sql, "DELETE FROM notes WHERE title = 'in the backup'")
     assert "in the backup" not in stack.titles()
