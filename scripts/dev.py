@@ -75,6 +75,7 @@ def configure(override: Path) -> list[str]:
     }
     # A debugger's; on this machine only, for whoever attaches may run anything.
     changes["app"]["ports"] = [f"127.0.0.1:{debug_port()}:5678"]
+    changes["app"]["networks"] = ["outer"]  # besides its own, where no port can be published
     override.write_text(json.dumps({"services": changes}))  # which is YAML, too
     os.environ["COMPOSE_PROJECT_NAME"] = stack.projects()[1]
     files = ["compose.yaml", *([stand_ins.LINK.name] if stand_ins.LINK.exists() else [])]
