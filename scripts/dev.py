@@ -118,7 +118,7 @@ def main() -> None:
 
 def serve() -> None:
     """Start, show what the services print, follow changes; stop in the end."""
-    address = f"http://localhost:{stack.port()}/"
+    stack.port()  # so that an error in it is reported before the build
     engine.main()
     stack.check_modes()
     stand_ins.put_in_place()
@@ -131,6 +131,7 @@ def serve() -> None:
             seen = versions(), sources()
             pending = 0  # turns until what was edited is restarted
             start()
+            address = stack.gateway()[0]
             say(
                 f"the page is at {address}, a debugger can attach at localhost:{debug_port()};"
                 " Ctrl-C ends"
