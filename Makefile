@@ -76,7 +76,7 @@ lint: $(BIN)/installed ## Check Dockerfiles, Python, shell scripts, workflows an
 	$(BIN)/mypy
 	PYTHONPATH=tests $(BIN)/python scripts/docs.py --check
 	$(BIN)/hadolint $(DOCKERFILES)
-	$(BIN)/shellcheck .ci/run $(wildcard deploy/*/*.sh)
+	$(BIN)/shellcheck .ci/run $(wildcard deploy/*/*.sh deploy/*/*.envsh)
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml deploy/*/compose.yaml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml

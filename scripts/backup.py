@@ -18,14 +18,28 @@ from stack import COMPOSE, agreed, compose, fail
 IN_DATABASE = (*COMPOSE, "exec", "--no-TTY", "db")
 # All of it, or nothing: a failure leaves out the COMMIT, and then nothing is changed. The schema is
 # dropped as a whole, since pg_restore's --clean leaves tables that are not in the backup, and the
-# next migration would fail on them. It is created again as initdb does it.
-RESTORE = """
+# next migration would fail on them. It is created again as initdb does it. The service's rights are
+# in the backup as well, less than the usual ones where a migration took some away; so those are not
+# given meanwhile. A backup of before there were two roles has no rights: it gets the usual ones.
+RESTORE = r"""
 set -euo pipefail
 {
-    echo "BEGIN; DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner;"
-    echo "GRANT USAGE ON SCHEMA public TO PUBLIC;"
-    pg_restore --file=- && echo "COMMIT;"
-} | psql --username=app --dbname=app --quiet --set=ON_ERROR_STOP=1 --output=/dev/null
+    cat << "SQL"
+BEGIN;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM app;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON SEQUENCES FROM app;
+DROP SCHEMA public CASCADE;
+CREATE SCHEMA public AUTHORIZATION pg_database_owner;
+GRANT USAGE ON SCHEMA public TO PUBLIC;
+SQL
+    pg_restore --no-owner --file=- && cat << "SQL"
+SELECT NOT EXISTS (SELECT FROM pg_default_acl) AS without_rights \gset
+\if :without_rights
+\include /docker-entrypoint-initdb.d/2-rights.sql
+\endif
+COMMIT;
+SQL
+} | psql --username=app_owner --dbname=app --quiet --set=ON_ERROR_STOP=1 --output=/dev/null
 """
 HEADER = b"PGDMP"  # of pg_dump's custom format
 
@@ -42,7 +56,7 @@ def backup(file: Path) -> None:
         die(f"{file} exists already; a backup is never overwritten: choose another name")
     if not file.parent.is_dir():
         die(f"{file.parent} is no directory")
-    command = (*IN_DATABASE, "pg_dump", "--username=app", "--format=custom", "app")
+    command = (*IN_DATABASE, "pg_dump", "--username=app_owner", "--format=custom", "app")
     # Nobody else may read the data: a temporary file's mode is 600, and renaming keeps it.
     descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=".backup-")
     part = Path(name)

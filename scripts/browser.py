@@ -40,8 +40,11 @@ def executable() -> str:
 
 
 @contextlib.contextmanager
-def chromium() -> Iterator[Browser]:
-    """A headless Chromium that uses no proxy: the page is on this machine."""
+def chromium(*options: str) -> Iterator[Browser]:
+    """A headless Chromium that uses no proxy: the page is on this machine.
+
+    `options` are further ones of its command line.
+    """
     path = executable()
     with sync_playwright() as playwright:
         try:
@@ -49,7 +52,7 @@ def chromium() -> Iterator[Browser]:
                 executable_path=path,
                 # Only root can't use the sandbox.
                 chromium_sandbox=os.geteuid() != 0,
-                args=["--no-proxy-server"],
+                args=["--no-proxy-server", *options],
             )
         except Error as error:
             # The distribution's browser may be too new for the locked playwright.

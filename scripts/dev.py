@@ -75,6 +75,7 @@ def configure(override: Path) -> list[str]:
     }
     # A debugger's; on this machine only, for whoever attaches may run anything.
     changes["app"]["ports"] = [f"127.0.0.1:{debug_port()}:5678"]
+    changes["app"]["networks"] = ["outer"]  # besides its own, where no port can be published
     override.write_text(json.dumps({"services": changes}))  # which is YAML, too
     os.environ["COMPOSE_PROJECT_NAME"] = stack.projects()[1]
     files = ["compose.yaml", *([stand_ins.LINK.name] if stand_ins.LINK.exists() else [])]
@@ -117,7 +118,7 @@ def main() -> None:
 
 def serve() -> None:
     """Start, show what the services print, follow changes; stop in the end."""
-    address = f"http://localhost:{stack.port()}/"
+    stack.port()  # so that an error in it is reported before the build
     engine.main()
     stack.check_modes()
     stand_ins.put_in_place()
@@ -130,6 +131,7 @@ def serve() -> None:
             seen = versions(), sources()
             pending = 0  # turns until what was edited is restarted
             start()
+            address = stack.gateway()[0]
             say(
                 f"the page is at {address}, a debugger can attach at localhost:{debug_port()};"
                 " Ctrl-C ends"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import json
 import os
 import re
 import secrets
+import ssl
 import subprocess
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import image
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
 COMPOSE = ("docker", "compose", "--ansi=never", "--project-directory", str(ROOT))
 ALL_PROFILES = ("--profile", "*")  # what was switched off meanwhile may still run
-SECRETS = ("db_password", "api_token")
+SECRETS = ("db_owner_password", "db_password", "api_token")
 FOLDER = ROOT / "secrets"
 
 
@@ -48,6 +51,26 @@ def port() -> int:
     return int(given or config()["services"]["gateway"]["ports"][0]["published"])
 
 
+def gateway() -> tuple[str, urllib.request.Request]:
+    """Where the stack is: its address as a client writes it, and a request for the service's root.
+
+    The request goes to where the port is published, and has the name that the gateway answers for.
+    """
+    found = config()["services"]["gateway"]
+    ports = {each["target"]: each for each in found["ports"]}
+    scheme, published = ("https", ports[8443]) if 8443 in ports else ("http", ports[8080])
+    bound = ipaddress.ip_address(published.get("host_ip") or "::")
+    host = f"[{bound}]" if bound.version == 6 else str(bound)
+    if bound.is_loopback or bound.is_unspecified:
+        host = "localhost"
+    names = re.split("[, ]+", found["environment"].get("GATEWAY_NAMES") or host)
+    name = next((each for each in names if each and "*" not in each), host)
+    number = published["published"]
+    headers = {"Host": f"{name}:{number}"}
+    request = urllib.request.Request(f"{scheme}://{host}:{number}/api/", headers=headers)  # noqa: S310
+    return f"{scheme}://{name}:{number}/", request
+
+
 def projects() -> tuple[str, str]:
     """Compose's names for the stack, by default the folder's, and for that of `make dev`."""
     name: str = config()["name"]
@@ -61,7 +84,7 @@ def databases() -> list[str]:
 
 
 def make_secrets() -> None:
-    """Make each secret's file that is missing.
+    """Make each secret's file that is missing, and check that those of compose.yaml are there.
 
     Compose mounts these files into containers whose users are not the one here, so anyone may
     read them; but their folder lets nobody else in, so on this machine nobody can.
@@ -70,32 +93,46 @@ def make_secrets() -> None:
     FOLDER.chmod(0o700)
     for name in SECRETS:
         file = FOLDER / name
-        shown = f"secrets/{name}"
-        if not file.exists() and not file.is_symlink():
-            if name == "db_password" and databases():
-                die(
-                    f"{shown} is missing, but there is a database with a password already: put the"
-                    " file back, or choose a new password (docs/stack.md tells how)"
-                )
-            descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o444)
-            with os.fdopen(descriptor, "w") as stream:
-                os.fchmod(stream.fileno(), 0o444)  # whatever the umask took away
-                stream.write(secrets.token_urlsafe(32) + "\n")
-            say(f"made {shown}")
-        elif not file.is_file():
-            die(f"{shown} is no file; move it away to have one made")
-        elif file.stat().st_mode & 0o444 != 0o444:
-            die(f"{shown} can't be read by the containers' users; chmod 444 {shown}")
-        elif file.stat().st_size == 0:
-            die(f"{shown} is empty; delete it to have one made")
+        if file.exists() or file.is_symlink():
+            continue
+        if name != "api_token" and databases():
+            die(
+                f"secrets/{name} is missing, but there is a database already: put the file back,"
+                " or choose a new password. If an older version made the database, with one role"
+                " for all, it has to be taken over. docs/stack.md tells how to do either"
+            )
+        descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o444)
+        with os.fdopen(descriptor, "w") as stream:
+            os.fchmod(stream.fileno(), 0o444)  # whatever the umask took away
+            stream.write(secrets.token_urlsafe(32) + "\n")
+        say(f"made secrets/{name}")
+    for each in config().get("secrets", {}).values():
+        if "file" in each:
+            check_secret(Path(each["file"]))
+
+
+def check_secret(file: Path) -> None:
+    """Check that the containers' users can read a secret in the file, and that there is one."""
+    shown = os.path.relpath(file, ROOT)
+    remedy = "remove it to have one made" if file.name in SECRETS else "put the secret there"
+    if not file.is_file():
+        state = "is no file" if file.exists() or file.is_symlink() else "is missing"
+        die(f"{shown} {state}; {remedy}")
+    if file.stat().st_mode & 0o444 != 0o444:
+        die(f"{shown} can't be read by the containers' users; chmod 444 {shown}")
+    if file.stat().st_size == 0:
+        die(f"{shown} is empty; {remedy}")
 
 
 def check_modes() -> None:
-    """Check that the gateway's user can read what is mounted; a strict umask forbids that."""
-    for file in (ROOT / "deploy/gateway").rglob("*"):
-        needed = 0o555 if file.is_dir() else 0o444
-        if file.stat().st_mode & needed != needed:
-            die(f"{file.relative_to(ROOT)} can't be read by all: chmod -R a+rX deploy src")
+    """Check that the containers' users can read what is mounted; a strict umask forbids that."""
+    for folder in ("deploy/gateway", "deploy/postgres", "deploy/tls"):
+        for file in (ROOT / folder).rglob("*"):
+            # The gateway's entry point leaves out, without a word, what it may not run.
+            needed = 0o555 if file.is_dir() or file.suffix == ".envsh" else 0o444
+            if file.stat().st_mode & needed != needed:
+                shown = file.relative_to(ROOT)
+                die(f"{shown} can't be read or run by all: chmod -R a+rX deploy src")
 
 
 def prepare() -> None:
@@ -108,8 +145,18 @@ def prepare() -> None:
         image.find()
     else:
         image.build("runtime")
-    stand_ins.put_in_place()
+    use_stand_ins()
     make_secrets()
+
+
+def use_stand_ins() -> None:
+    """Have compose take the stand-ins where it needs them, whatever files it has to read."""
+    wanted = stand_ins.put_in_place()
+    if wanted and config()["services"]["db"]["image"] != stand_ins.stand_in("db"):
+        die(
+            f"COMPOSE_FILE leaves out {stand_ins.LINK.name}, which no registry can be reached"
+            f" without: COMPOSE_FILE=compose.yaml:{stand_ins.LINK.name}:..."
+        )
 
 
 def fail(what: str, done: subprocess.CompletedProcess[str], *services: str) -> NoReturn:
@@ -120,14 +167,21 @@ def fail(what: str, done: subprocess.CompletedProcess[str], *services: str) -> N
     die(f"{what}: {lines[-1].strip() if lines else 'no reason given'}")
 
 
-def ask(address: str) -> str:
+def ask(request: urllib.request.Request) -> str:
     """The status and body of the response, in one line; not by way of a proxy.
 
-    Whether there is anything at that path is up to the service.
+    Whether there is anything at that path is up to the service. The certificate is for clients to
+    check, who know whom it is from and what name it has to have.
     """
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    unchecked = ssl.create_default_context()
+    unchecked.check_hostname = False
+    unchecked.verify_mode = ssl.CERT_NONE
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=unchecked)
+    )
+    address = request.full_url
     try:
-        with opener.open(address, timeout=10) as response:
+        with opener.open(request, timeout=10) as response:
             return f"{response.status} {response.read().decode().strip()}"
     except urllib.error.HTTPError as error:
         if error.code < 500:
@@ -142,14 +196,14 @@ def up() -> None:
     if os.environ.get("PORT"):
         port()  # so that an error in it is reported before the build
     prepare()
-    address = f"http://localhost:{port()}/"
     say("starting the stack and waiting until it is healthy ...")
     done = start()
     if done.returncode != 0:
         if any(word in done.stderr for word in ("already allocated", "address already in use")):
             die(f"port {port()} is in use on this machine; choose another: make up PORT=8081")
         fail("the stack did not become healthy", done, *unhealthy())
-    print(f"GET {address}api/\n{ask(f'{address}api/')}")
+    address, request = gateway()
+    print(f"GET {address}api/\n{ask(request)}")
     print(f"The page is at {address}")
     say("`make logs` shows what it prints, `make down` stops it and keeps the data")
 

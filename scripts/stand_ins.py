@@ -50,8 +50,11 @@ def image(service: str) -> str:
     return stand_in(service)
 
 
-def put_in_place() -> None:
-    """Have compose use the stand-ins if, and only if, the official images can't be had."""
+def put_in_place() -> bool:
+    """Have compose use the stand-ins if, and only if, the official images can't be had.
+
+    Returns whether that is so.
+    """
     wanted = not all(base.is_at_hand(official(service)) for service in NAMES)
     if wanted:  # all of them, since the one file names all
         for service in NAMES:
@@ -64,6 +67,7 @@ def put_in_place() -> None:
         say(f"{LINK.name}: a link, so that compose takes the stand-ins")
     elif ours and not wanted:
         LINK.unlink()
+    return wanted
 
 
 def remove_link() -> None:

@@ -194,20 +194,20 @@ def network() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def postgres(on: str) -> Iterator[tuple[str, str]]:
+def postgres(on: str, *options: str, user: str = "app") -> Iterator[tuple[str, str]]:
     """A PostgreSQL server on the network `on`, with an empty database: its name, its address.
 
-    The stack's own: the official image, or its stand-in.
+    The stack's own: the official image, or its stand-in. `user` is its superuser.
     """
     image = stand_ins.image("db")
-    variables = ("--env=POSTGRES_USER=app", "--env=POSTGRES_PASSWORD=app")
+    variables = (f"--env=POSTGRES_USER={user}", "--env=POSTGRES_PASSWORD=app", *options)
     name = unique("postgres")
     try:
         docker("run", "--detach", "--name", name, "--network", on, *variables, image)
         # Not by the socket, which is open already while the first start sets the database up.
         ready = ("exec", name, "pg_isready", "--quiet", "--host", "127.0.0.1")
         eventually(lambda: docker(*ready, check=False).returncode == 0, 60, "PostgreSQL is ready")
-        yield name, f"postgresql://app:app@{name}/app"
+        yield name, f"postgresql://{user}:app@{name}/{user}"
     finally:
         docker("rm", "--force", "--volumes", name, check=False)
 

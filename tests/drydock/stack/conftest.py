@@ -12,7 +12,7 @@ from stacks import Stack, add_services, remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
-
+    from pathlib import Path
 
 FAILED = pytest.StashKey[bool]()
 
@@ -67,6 +67,16 @@ def stack(shared_stack: Stack, request: pytest.FixtureRequest) -> Iterator[Stack
         shared_stack.make("down")
         up = shared_stack.make("up")
         assert up.returncode == 0, up.stderr
+
+
+@pytest.fixture
+def small(tmp_path: Path, image: str) -> Iterator[Stack]:
+    """Another stack, not started, for what the shared one would not survive."""
+    variables = {"COMPOSE_PROJECT_NAME": unique("stack"), "PORT": str(free_port()), "IMAGE": image}
+    variables["IMAGE_AS_IS"] = "1"
+    found = Stack(copy(tmp_path / "checkout"), variables)
+    yield found
+    remove(found.project)
 
 
 @pytest.fixture

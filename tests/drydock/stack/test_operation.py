@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from checkouts import copy, environment
-from containers import docker, free_port, inspect, unique
-from stacks import Stack, add_services, remove
+from checkouts import environment
+from containers import docker, inspect, unique
+from stacks import add_services
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    from stacks import Stack
 
-@pytest.fixture
-def small(tmp_path: Path, image: str) -> Iterator[Stack]:
-    """Another stack, not started, for what the shared one would not survive."""
-    variables = {"COMPOSE_PROJECT_NAME": unique("stack"), "PORT": str(free_port()), "IMAGE": image}
-    variables["IMAGE_AS_IS"] = "1"
-    found = Stack(copy(tmp_path / "checkout"), variables)
-    yield found
-    remove(found.project)
+NETWORKS = ("back", "front", "outer")
 
 
 def test_every_container_is_hardened_and_bounded(stack: Stack) -> None:
@@ -76,17 +70,54 @@ def test_a_rollout_that_can_t_see_its_replicas_says_so(small: Stack) -> None:
     assert "which containers there are is not known" in done.stderr
 
 
-def test_only_the_gateway_is_published_and_the_database_has_no_way_out(stack: Stack) -> None:
+def test_only_the_gateway_is_published_and_on_a_network_with_a_way_out(stack: Stack) -> None:
     for service in stack.running():
         (container,) = stack.containers(service)
-        ports = inspect(container)["NetworkSettings"]["Ports"]
-        published = [port for port, at in ports.items() if at]
+        settings = inspect(container)["NetworkSettings"]
+        published = [port for port, at in settings["Ports"].items() if at]
         assert published == (["8080/tcp"] if service == "gateway" else [])
-    (db,) = stack.containers("db")
-    (network,) = inspect(db)["NetworkSettings"]["Networks"]
-    assert inspect(network)["Internal"]
+        ways_out = [name for name in settings["Networks"] if not inspect(name)["Internal"]]
+        assert ways_out == ([f"{stack.project}_outer"] if service == "gateway" else [])
     (gateway,) = stack.containers("gateway")
     assert docker("exec", gateway, "getent", "hosts", "db", check=False).returncode != 0
+
+
+def test_nothing_but_the_gateway_reaches_an_outside_address(stack: Stack) -> None:
+    """Outside is this machine, by the addresses that it has on the stack's networks or would have.
+
+    It listens on all of them. The way to any other address leads over these.
+    """
+
+    def address(network: str) -> str:
+        found: str = inspect(f"{stack.project}_{network}")["IPAM"]["Config"][0]["Gateway"]
+        return found
+
+    with socket.create_server(("0.0.0.0", 0)) as server:
+        port = server.getsockname()[1]
+
+        def connects(container: str, to: str) -> bool:
+            connect = f"exec 3<>/dev/tcp/{to}/{port}"
+            shell = ("timeout", "5", "bash", "-c", connect)
+            python = (
+                "python3",
+                "-c",
+                f"import socket; socket.create_connection(('{to}',{port}),5)",
+            )
+            command = python if stack.of_the_image(container) else shell
+            return docker("exec", container, *command, check=False).returncode == 0
+
+        for service in sorted({*stack.running()} - {"gateway"}):
+            for container in stack.containers(service):
+                reached = [to for to in map(address, NETWORKS) if connects(container, to)]
+                assert reached == [], service
+        (gateway,) = stack.containers("gateway")
+        # The official image has no bash.
+        url = f"http://{address('outer')}:{port}/"
+        command = ("docker", "exec", gateway, "wget", "-q", "-T", "5", "-O", "/dev/null", url)
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as client:
+            server.settimeout(10)
+            server.accept()[0].close()
+            client.wait(10)
 
 
 def test_the_data_survives_down_and_up(stack: Stack) -> None:
@@ -113,7 +144,16 @@ def test_a_backup_brings_back_what_was_deleted_and_nothing_else(
 
     stack.add("after the backup")
     (db,) = stack.containers("db")
-    sql = ("exec", db, "psql", "--username=app", "--quiet", "--tuples-only", "--command")
+    sql = (
+        "exec",
+        db,
+        "psql",
+        "--username=app_owner",
+        "--dbname=app",
+        "--quiet",
+        "--tuples-only",
+        "--command",
+    )
     docker(*sql, "CREATE TABLE of_a_later_release (id integer)")
     docker(*sql, "DELETE FROM notes WHERE title = 'in the backup'")
     assert "in the backup" not in stack.titles()

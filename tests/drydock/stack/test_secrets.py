@@ -8,12 +8,14 @@ import stat
 import subprocess
 from typing import TYPE_CHECKING
 
-from containers import docker
+import pytest
+
+from containers import docker, inspect
 
 if TYPE_CHECKING:
     from stacks import Stack
 
-NAMES = ("db_password", "api_token")
+NAMES = ("db_owner_password", "db_password", "api_token")
 READ = "import os; print(os.geteuid(), open('/run/secrets/{}').read().strip())"
 
 
@@ -37,7 +39,8 @@ def test_the_folder_lets_nobody_in_and_the_files_let_containers_read(stack: Stac
 
 def test_the_service_s_user_can_read_them(stack: Stack) -> None:
     (app,) = stack.containers("app")
-    for name, value in zip(NAMES, values(stack), strict=True):
+    for name in ("db_password", "api_token"):
+        value = (stack.checkout / "secrets" / name).read_text().strip()
         shown = docker("exec", app, "python3", "-c", READ.format(name)).stdout.split()
         assert shown == ["65532", value]
 
@@ -47,7 +50,12 @@ def test_each_container_has_only_those_that_it_needs(stack: Stack) -> None:
     (app,) = stack.containers("app")
     assert docker("exec", app, *listing).stdout.split() == ["api_token", "db_password"]
     (db,) = stack.containers("db")
-    assert docker("exec", db, "ls", "/run/secrets").stdout.split() == ["db_password"]
+    both = ["db_owner_password", "db_password"]
+    assert docker("exec", db, "ls", "/run/secrets").stdout.split() == both
+    # It has ended, and with it what it had.
+    migrate = stack.compose("ps", "--all", "--quiet", "migrate").strip()
+    mounted = [mount["Destination"] for mount in inspect(migrate)["Mounts"]]
+    assert mounted == ["/run/secrets/db_owner_password"]
     (gateway,) = stack.containers("gateway")
     assert docker("exec", gateway, "ls", "/run/secrets", check=False).returncode != 0
 
@@ -89,14 +97,17 @@ def test_neither_git_nor_the_build_sees_them(stack: Stack) -> None:
     assert "compose.override.yaml" not in listed
 
 
-def test_a_lost_password_is_not_made_anew_over_a_database_that_has_one(stack: Stack) -> None:
-    file = stack.checkout / "secrets/db_password"
+@pytest.mark.parametrize("name", ["db_owner_password", "db_password"])
+def test_a_lost_password_is_not_made_anew_over_a_database_that_has_one(
+    stack: Stack, name: str
+) -> None:
+    file = stack.checkout / "secrets" / name
     kept = file.read_text()
     file.unlink()
     try:
         up = stack.make("up")
         assert up.returncode != 0
-        assert "secrets/db_password is missing, but there is a database" in up.stderr
+        assert f"secrets/{name} is missing, but there is a database" in up.stderr
         assert not file.exists()
     finally:
         file.write_text(kept)
