@@ -85,7 +85,8 @@ def test_two_builds_are_the_same_bit_for_bit(checkout: Path, name: str) -> None:
     """Down to the digest that a registry would know the image by: layers, history and all.
 
     At length, both are made without any cache. Else the first is what the cache has, and the second
-    makes anew all but what came from Debian's archive, which may have moved on since.
+    makes anew all but what came from Debian's archive, which may have moved on since: the root's
+    packages and the compiled driver.
     """
     again = ("--no-cache-filter", "rootfs,wheel,dependencies,project,runtime")
     ways: list[tuple[str, ...]] = [("--no-cache",)] * 2 if FULL else [(), again]
