@@ -33,7 +33,8 @@ WORKDIR /debs
 
 # Downloaded and verified by apt, but unpacked without being installed: no maintainer script runs,
 # so nothing brings in a shell. Every shared library that the standard library links to is here;
-# a contract test imports each of its modules. A fork's own are in requirements/debian.list.
+# a contract test imports each of its modules. The last lines are libpq, which the database driver
+# links to, with all that it needs. A fork's own are in requirements/debian.list.
 RUN --mount=type=bind,source=requirements/debian.list,target=/debian.list \
     apt-get update \
     && chown _apt . \
@@ -42,6 +43,8 @@ RUN --mount=type=bind,source=requirements/debian.list,target=/debian.list \
         libc6 gcc-14-base libgcc-s1 libstdc++6 zlib1g libzstd1 liblzma5 libbz2-1.0 \
         libssl3t64 libffi8 libsqlite3-0 libexpat1 libuuid1 \
         libpython$PYTHON-minimal libpython$PYTHON-stdlib python$PYTHON-minimal \
+        libpq5 libldap2 libsasl2-2 libgssapi-krb5-2 libkrb5-3 libk5crypto3 libkrb5support0 \
+        libcom-err2 libkeyutils1 \
     && rm -rf /var/lib/apt/lists/*
 
 
@@ -65,12 +68,12 @@ RUN mkdir -p var/lib/dpkg/status.d \
     done
 
 # Remove what no service reads: character sets of the C library (8 MB; Python has its own), scripts,
-# manuals, documentation other than the copyright files that licences require, and directories
-# that others may write to. The project's own sitecustomize.py replaces Debian's hook for crash
-# reports. Remove from the lists of checksums what is gone.
+# translations, manuals, documentation other than the copyright files that licences require, and
+# directories that others may write to. The project's own sitecustomize.py replaces Debian's hook
+# for crash reports. Remove from the lists of checksums what is gone.
 RUN rm -rf usr/{games,include,src} usr/sbin/* usr/lib/*-linux-gnu/gconv usr/lib/python$PYTHON/test \
         {etc,usr/lib}/python$PYTHON/sitecustomize.py \
-        usr/share/{base-files,binfmts,bug,dict,gcc,gdb,info,lintian,man,misc} \
+        usr/share/{base-files,binfmts,bug,dict,gcc,gdb,info,lintian,locale,man,misc} \
         etc/{ca-certificates,default,dpkg,issue,issue.net,profile.d,skel,update-motd.d} \
         boot home root var/{backups,cache,local,lock,log,run,spool,tmp} var/lib/misc \
     && find usr/share/doc -mindepth 2 ! -type d ! -name copyright -delete \
@@ -110,7 +113,8 @@ FROM base AS build
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 
 # python3-venv brings pip for virtual environments; compilers are not needed, since every locked
-# dependency has a wheel. No versions: the archive keeps the newest alone, with its security fixes.
+# dependency but one has a wheel that is taken. No versions: the archive keeps the newest alone,
+# with its security fixes.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates python3-venv \
@@ -142,17 +146,48 @@ COPY src src
 RUN /pip/bin/pip wheel --no-build-isolation --no-deps --no-index --wheel-dir /wheel .
 
 
+# ---- driver: PostgreSQL's, the one dependency that is compiled here -----------------------------
+FROM build AS driver
+
+# Its wheel brings an OpenSSL, a libpq, a Kerberos and an LDAP of its own, which Debian never patches
+# and no scanner sees. This one links to the root's.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends gcc libc6-dev libpq-dev python3-dev \
+    && rm -rf /var/lib/apt/lists/*
+
+# Without symbols (-g0, -s), which would name the folder that pip makes up anew for each build; with
+# what Debian hardens its own packages by.
+ENV CFLAGS="-O2 -g0 -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=3" \
+    LDFLAGS="-Wl,-z,relro,-z,now -s"
+
+# The lock has the source's hash alone. Its other packages are dependencies as well, and left here.
+RUN --mount=type=bind,source=requirements/build.txt,target=build.txt \
+    --mount=type=bind,source=requirements/driver.txt,target=driver.txt \
+    --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=secret,id=ca \
+    PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip install \
+        --no-deps --require-hashes -r build.txt \
+    && /pip/bin/pip check \
+    && PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip wheel \
+        --no-deps --require-hashes --no-build-isolation --no-cache-dir \
+        --no-binary psycopg-c --wheel-dir /wheel -r driver.txt
+
+
 # ---- dependencies: the locked ones, changed more rarely than the project ------------------------
 FROM build AS dependencies
 
 # Without the tests and headers that requirements/unused.list names; the records lose them too.
-RUN --mount=type=bind,source=requirements/runtime.txt,target=runtime.txt \
+RUN --mount=type=bind,from=driver,source=/wheel,target=/wheel \
+    --mount=type=bind,source=requirements/runtime.txt,target=runtime.txt \
     --mount=type=bind,source=requirements/unused.list,target=unused.list \
     --mount=type=bind,source=deploy/remove_unused.py,target=remove_unused.py \
     --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=ca \
     PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip --python /opt/venv install \
         --no-deps --require-hashes --no-compile -r runtime.txt \
+    && /pip/bin/pip --python /opt/venv install --no-deps --no-compile --no-index \
+        --find-links /wheel psycopg-c \
     && python3 -B remove_unused.py unused.list /opt/venv/lib/python$PYTHON/site-packages \
     && python3 -B -m compileall -qf -j 0 --invalidation-mode unchecked-hash /opt/venv/lib \
     && rm -f /opt/venv/bin/[Aa]ctivate* /opt/venv/.gitignore \

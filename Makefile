@@ -26,7 +26,7 @@ upgrade: LOCK += $(if $(PACKAGE),--upgrade-package "$(PACKAGE)",--upgrade)
 # workers than cores, since they wait more than they compute.
 SIDE_BY_SIDE := $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help up down logs dev rollout backup restore debug test test-full lint unit image \
+.PHONY: help up down logs dev rollout backup restore debug calls test test-full lint unit image \
 	contract chaos stack fork mutants save push lock upgrade migration format venv docs \
 	screenshot clean python
 
@@ -62,6 +62,9 @@ debug: python ## Open a shell beside the running service, with bash, curl, ps an
 	image=$$($(PYTHON) scripts/image.py build --target debug); \
 	docker run --rm --interactive $$(if [[ -t 0 ]]; then echo --tty; fi) --cap-drop ALL \
 		--pid "container:$$service" --network "container:$$service" "$$image" bash
+
+calls: python ## Show which kernel calls the profile denies: make calls RUN="app settings"
+	@$(PYTHON) scripts/calls.py
 
 test: lint unit image ## Do all that CI does on a push
 	@$(SIDE_BY_SIDE) tests/drydock/stack tests/drydock/image tests/drydock/chaos --image "$(IMAGE)"
@@ -117,7 +120,7 @@ lock: $(BIN)/uv ## Bring the locks in requirements/ up to pyproject.toml; keep t
 upgrade: $(BIN)/uv ## Renew all that is locked, or one: make upgrade PACKAGE=flask
 lock upgrade:
 	$(LOCK) pyproject.toml --output-file requirements/runtime.txt
-	for group in build test debug dev; do \
+	for group in build driver test debug dev; do \
 		$(LOCK) --group $$group --constraints requirements/runtime.txt \
 			--output-file requirements/$$group.txt; \
 	done

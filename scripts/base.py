@@ -12,7 +12,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from common import ROOT, apt_get, capture, die, may_install, output, say, step
+from common import ROOT, announce, apt_get, capture, die, may_install, output, say, step
 
 STAND_IN = "drydock-base"  # the name of the stand-in's image
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -66,6 +66,7 @@ def bootstrap(suite: str, tag: str) -> None:
     if output("mmdebstrap", "--version") is None:
         if not may_install():
             die("no registry can be reached, and mmdebstrap is not installed: install it, as root")
+        announce("mmdebstrap", "no registry can be reached")
         if output("apt-cache", "show", "mmdebstrap") is None:
             apt_get("reading the package lists", "update")
         apt_get("installing mmdebstrap", "install", "mmdebstrap", "debian-archive-keyring")

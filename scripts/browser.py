@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import Error, sync_playwright
 
-from common import ROOT, apt_get, die, entry, may_install, output, say
+from common import ROOT, announce, apt_get, die, entry, may_install, output, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +32,7 @@ def executable() -> str:
             return found
     if not may_install():
         die("the page's tests need a browser, and there is none; install chromium, as root")
+    announce("chromium", "the page's tests need a browser, and there is none")
     if output("apt-cache", "show", "chromium") is None:
         apt_get("reading the package lists", "update")
     # It only recommends a font, and without one would draw no text.

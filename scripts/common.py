@@ -114,6 +114,32 @@ def may_install() -> bool:
     return os.geteuid() == 0 and on_debian()
 
 
+def announce(what: str, reason: str) -> None:
+    """Say that `what` is about to be installed on this machine, for it is a person's as well.
+
+    Whoever sits at the terminal is asked. Nobody does where there is no terminal, or where CI or
+    ENGINE_INSTALL=always says so. After a no, or with ENGINE_INSTALL=never, the program ends.
+    """
+    choice = os.environ.get("ENGINE_INSTALL", "")
+    plan = f"{reason}: about to install {what} on this machine, as root"
+    if choice not in ("", "always", "never"):
+        die(f"ENGINE_INSTALL={choice}: expected always or never; without it, you are asked")
+    if choice == "never":
+        die(f"{reason}, and ENGINE_INSTALL=never forbids to install it; install {what}")
+    if choice == "always" or os.environ.get("CI", "") not in ("", "false", "0"):
+        say(plan)
+    elif not sys.stdin.isatty():
+        say(f"{plan} (nobody to ask here; ENGINE_INSTALL=never would forbid it)")
+    elif not says_yes(f"{plan}, from the distribution's packages. Go on?"):
+        die(f"nothing was installed; install {what} by hand")
+
+
+def says_yes(question: str) -> bool:
+    """Whether the person at the terminal says yes; nothing at all is a no."""
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def apt_get(title: str, *arguments: str, hint: str = "") -> None:
     """Run apt-get without questions and without recommended packages."""
     command = ("apt-get", "-y", "--no-install-recommends", *arguments)

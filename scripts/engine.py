@@ -1,9 +1,10 @@
 """Make sure that a Docker engine answers, with buildx and compose; install it where none does.
 
 An engine that answers is used as it is. Where none does, Debian and Ubuntu have one in their
-own archive: it is installed from there (as root only) and started. ENGINE_INSTALL=never forbids
-both. Debian 12's own engine is too old, and Debian 13's runs on Debian 12: it needs libc 2.34 and
-takes containerd, runc and tini from Debian 12 (Debian 13's runc and tini need libc 2.38).
+own archive: it is installed from there (as root only, and after a question to whoever is at the
+terminal) and started. ENGINE_INSTALL=never forbids both. Debian 12's own engine is too old, and
+Debian 13's runs on Debian 12: it needs libc 2.34 and takes containerd, runc and tini from Debian 12
+(Debian 13's runc and tini need libc 2.38).
 """
 
 from __future__ import annotations
@@ -17,7 +18,18 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import NOT_INSTALLED, apt_get, capture, die, entry, may_install, on_debian, output, say
+from common import (
+    NOT_INSTALLED,
+    announce,
+    apt_get,
+    capture,
+    die,
+    entry,
+    may_install,
+    on_debian,
+    output,
+    say,
+)
 
 OLDEST = 25  # the first with HEALTHCHECK --start-interval
 NEEDED = f"Docker Engine {OLDEST} or newer with the buildx and compose v2 plugins"
@@ -164,6 +176,7 @@ def main() -> None:
             die(f"{lacks}; install {NEEDED}, {why}")
         has_engine = shutil.which("dockerd") is not None
         if missing or not has_engine:
+            announce(NEEDED, lacks)
             install(plugins_only=has_engine)
         if output("docker", "version", "--format", "{{.Server.Version}}") is None:
             start()

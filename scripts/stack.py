@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import image
 import stand_ins
-from common import ROOT, capture, die, entry, output, say
+from common import ROOT, capture, die, entry, output, say, says_yes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -289,8 +289,7 @@ def agreed(question: str) -> bool:
     if not sys.stdin.isatty():
         say(f"{question} Nobody to ask here: no. (YES=1 is a yes.)")
         return False
-    print(f"{question} [y/N] ", end="", flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    return says_yes(question)
 
 
 def clean() -> None:

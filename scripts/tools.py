@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from common import ROOT, apt_get, capture, die, entry, may_install, step
+from common import ROOT, announce, apt_get, capture, die, entry, may_install, step
 
 VENV = ROOT / ".venv"
 
@@ -46,6 +46,7 @@ def make_environment(*, clear: bool) -> Path:
         # Debian keeps this part of Python in a package of its own.
         if not may_install():
             die("this Python can't make virtual environments; install python3-venv")
+        announce("python3-venv", "this Python can't make virtual environments")
         apt_get("reading the package lists", "update")
         apt_get("installing python3-venv", "install", "python3-venv")
     options = ["--clear"] if clear else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import subprocess
 import sys
@@ -85,7 +86,8 @@ def test_two_builds_are_the_same_bit_for_bit(checkout: Path, name: str) -> None:
     """Down to the digest that a registry would know the image by: layers, history and all.
 
     At length, both are made without any cache. Else the first is what the cache has, and the second
-    makes anew all but what came from Debian's archive, which may have moved on since.
+    makes anew all but what came from Debian's archive, which may have moved on since: the root's
+    packages and the compiled driver.
     """
     again = ("--no-cache-filter", "rootfs,wheel,dependencies,project,runtime")
     ways: list[tuple[str, ...]] = [("--no-cache",)] * 2 if FULL else [(), again]
@@ -290,6 +292,95 @@ def test_without_an_engine_the_message_says_what_to_do(
     assert done.returncode == 1
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def bare() -> Iterator[str]:
+    """A Debian with Python and apt, without an engine and without a network: the debug image."""
+    image = unique("image")
+    command = ("build", "--quiet", "--target", "debug", "--tag", image, *build.secrets())
+    docker(*command, *base.build_options(), str(CHECKOUT))
+    yield image
+    docker("image", "rm", "--force", image, check=False)
+
+
+def attempt(bare: str, *variables: str, answer: str | None) -> tuple[str, bool]:
+    """Let the script look for an engine there, as root, at a terminal if there is an answer.
+
+    What it printed, and whether it has changed anything on its machine.
+    """
+    name = unique("bare")
+    terminal, inside = pty.openpty() if answer is not None else (None, None)
+    command = ["docker", "run", "--name", name, "--network", "none", "--user", "0", "--interactive"]
+    command += [word for variable in variables for word in ("--env", variable)]
+    command += [
+        "--volume",
+        f"{CHECKOUT / 'scripts'}:/scripts:ro",
+        "--env=PYTHONDONTWRITEBYTECODE=1",
+    ]
+    if answer is not None:
+        command += ["--tty"]
+    try:
+        with subprocess.Popen(
+            [*command, bare, "python3", "/scripts/engine.py"],
+            stdin=subprocess.DEVNULL if inside is None else inside,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            if terminal is not None:
+                os.write(terminal, f"{answer}\n".encode())
+            printed, _ = process.communicate(timeout=60)
+        assert process.returncode == 1
+        changed = docker("diff", name).stdout.splitlines()
+    finally:
+        docker("rm", "--force", "--volumes", name, check=False)
+        for descriptor in (terminal, inside):
+            if descriptor is not None:
+                os.close(descriptor)
+    # Docker's own: the mount's folder, and what it lays into each container.
+    return printed, any(re.search(r" /(etc|usr|var)/.*(apt|dpkg|docker)", line) for line in changed)
+
+
+QUESTION, STARTED = "Go on? [y/N]", "reading the package lists ..."
+
+
+@pytest.mark.parametrize("answer", ["n", "", "no, thanks"])
+def test_an_engine_is_not_installed_if_the_person_at_the_terminal_says_no(
+    bare: str, answer: str
+) -> None:
+    printed, changed = attempt(bare, answer=answer)
+    assert QUESTION in printed
+    assert "no engine answers: about to install Docker Engine 25" in printed
+    assert "error: nothing was installed; install Docker Engine 25" in printed
+    assert STARTED not in printed
+    assert not changed
+
+
+@pytest.mark.parametrize(
+    ("variables", "answer", "asks"),
+    [
+        ((), "y", True),
+        (("CI=true",), "n", False),
+        (("ENGINE_INSTALL=always",), "n", False),
+        ((), None, False),  # no terminal: .ci/run on a bare machine
+    ],
+)
+def test_an_engine_is_installed_after_a_yes_or_where_nobody_can_be_asked(
+    bare: str, variables: tuple[str, ...], answer: str | None, *, asks: bool
+) -> None:
+    """It is said before. Here it fails at its first step, since there is no network."""
+    printed, changed = attempt(bare, *variables, answer=answer)
+    assert "no engine answers: about to install Docker Engine 25" in printed
+    assert (QUESTION in printed) == asks
+    assert "error: reading the package lists: apt-get ended with status" in printed
+    assert changed
+
+
+def test_a_word_that_is_not_known_installs_nothing(bare: str) -> None:
+    printed, changed = attempt(bare, "ENGINE_INSTALL=perhaps", answer="y")
+    assert "error: ENGINE_INSTALL=perhaps: expected always or never" in printed
+    assert not changed
 
 
 @pytest.mark.parametrize(

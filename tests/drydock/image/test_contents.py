@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import json
 import re
 import stat
 from pathlib import Path, PurePosixPath
@@ -149,7 +150,8 @@ def test_the_dependencies_of_every_package_are_listed_or_known_not_to_be_needed(
 ) -> None:
     scripts_only = {"debconf", "openssl", "awk"}  # used when a package is installed
     terminal_only = {"libncursesw6", "libreadline8t64", "libtinfo6"}  # curses, readline
-    unused = {"libdb5.3t64", "openssl-provider-legacy"}  # dbm.ndbm; ciphers of the last century
+    # dbm.ndbm; passwords of a server of SASL; ciphers of the last century
+    unused = {"libdb5.3t64", "libsasl2-modules-db", "openssl-provider-legacy"}
     chosen = of_the_fork()["not-needed"]
     assert all(chosen.values()), "each package has its reason"
     provided = set(packages(root)) | scripts_only | terminal_only | unused | set(chosen)
@@ -197,6 +199,47 @@ def test_every_file_is_accounted_for_and_as_its_package_made_it(root: Root) -> N
             assert f"{folder}/{name.rpartition('.cpython-')[0]}.py" in root, path
         else:
             assert path in known or made_by_the_build.fullmatch(path), f"{path} is nobody's"
+
+
+def test_no_wheel_brings_a_shared_library_of_its_own(root: Root) -> None:
+    """Debian would never patch it, and most scanners would not list it."""
+    chosen = of_the_fork()["bundled"]
+    assert all(chosen.values()), "each library has its reason"
+    for path, _ in root.files():
+        name = path.partition("/site-packages/")[2]
+        if not name or not root.read(path).startswith(b"\x7fELF"):
+            continue
+        # Python's own extension modules: what an `import` finds.
+        extension = re.search(r"\.(cpython-3\d+-[\w-]+|abi3)\.so$", name)
+        assert extension or [pattern for pattern in chosen if PurePosixPath(name).match(pattern)], (
+            f"{path}: take the library from Debian (docs/build.md, The database driver), or say in"
+            " pyproject.toml, [tool.drydock.bundled], why not"
+        )
+
+
+def test_the_database_driver_is_compiled_and_uses_debian_s_libraries(
+    root: Root, image: str
+) -> None:
+    """Whose fixes then arrive with Debian's; with one OpenSSL for it and Python, not two."""
+    code = """
+import json, ssl
+from psycopg import pq
+with open("/proc/self/maps") as maps:
+    mapped = {line.split()[-1] for line in maps if ".so" in line}
+print(json.dumps([pq.__impl__, sorted(mapped)]))
+"""
+    done = docker("run", "--rm", "--network", "none", image, "python3", "-c", code)
+    implementation, mapped = json.loads(done.stdout)
+    assert implementation == "c"
+    listed = {
+        root.real("/" + line.partition("  ")[2])
+        for package in packages(root)
+        for line in root.read(f"{STATUS}{package}.md5sums").decode().splitlines()
+    }
+    libraries = {path for path in mapped if ".cpython-" not in path}
+    assert libraries <= listed, libraries - listed
+    for name in ("libpq", "libssl", "libcrypto", "libgssapi_krb5", "libldap"):
+        assert len([path for path in libraries if f"/{name}.so" in path]) == 1, name
 
 
 def test_all_python_code_that_is_imported_is_compiled(root: Root) -> None:

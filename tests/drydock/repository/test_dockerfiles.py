@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from typing import TYPE_CHECKING
+
+import pytest
 
 from checkouts import CHECKOUT, make
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DOCKERFILES = [
     file.relative_to(CHECKOUT)
@@ -33,6 +39,20 @@ def test_every_dockerfile_stands_on_the_same_base() -> None:
         assert len(found) == 1, file
         bases.update(found)
     assert len(bases) == 1
+
+
+@pytest.mark.parametrize("file", DOCKERFILES, ids=str)
+def test_what_comes_in_is_new_and_verified(file: Path) -> None:
+    """Lists and packages in one step, since a cached list is old; and nothing past apt's checks."""
+    text = re.sub(r"^ *#.*\n", "", (CHECKOUT / file).read_text(), flags=re.MULTILINE)
+    steps = text.replace("\\\n", " ").splitlines()
+    for step in steps:
+        assert "apt-get update" not in step or re.search(r"apt-get (install|download)\b", step)
+        assert not re.match(r"ADD\b", step, re.IGNORECASE), "COPY fetches and unpacks nothing"
+    unchecked = re.compile(
+        r"allow-unauthenticated|force-yes|trusted=yes|AllowInsecure|--trusted-host|curl [^\n]*\|"
+    )
+    assert not unchecked.search(text)
 
 
 def test_python_s_version_stands_in_one_place() -> None:

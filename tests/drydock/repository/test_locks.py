@@ -97,13 +97,17 @@ def test_every_image_installs_locks_with_the_same_options() -> None:
     """The Dockerfile can't import them: it repeats them, and sees after what is missing."""
     text = (CHECKOUT / "Dockerfile").read_text().replace("\\\n", " ")
     assert "PIP_ONLY_BINARY=:all:" in text
-    commands = [line for line in text.splitlines() if re.search(r"pip .*install .*-r \S+", line)]
-    assert len(commands) == len([lock for lock in LOCKS if lock.name != "dev.txt"])
+    commands = re.findall(r"pip [^&\n]*(?:install|wheel) [^&\n]*-r \S+", text)
+    locks = {re.split(r"-r ", command)[1].strip() for command in commands}
+    assert locks == {lock.name for lock in LOCKS if lock.name != "dev.txt"}
     for command in commands:
-        for option in set(tools.INSTALL) - {"--only-binary=:all:"}:
+        for option in set(tools.INSTALL) - {"install", "--only-binary=:all:"}:
             assert option in command
+    # The one exception to the wheels, by its name.
+    assert re.findall(r"--no-binary[= ](\S+)", text) == ["psycopg-c"]
+    # The dependencies, the driver among them, are checked when the project is there as well.
     installs = len(re.findall(r"pip\b[^&\n]* install ", text))
-    assert len(re.findall(r"pip\b[^&\n]* check\b", text)) >= installs - 1
+    assert len(re.findall(r"pip\b[^&\n]* check\b", text)) >= installs - 2
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
@@ -116,6 +120,20 @@ def test_a_lock_has_versions_hashes_and_no_address(lock: Path) -> None:
     rest = re.sub(r"^#.*\n", "", text, flags=re.MULTILINE)
     assert "".join(entries) == rest
     assert "://" not in text
+
+
+def test_the_driver_is_of_one_version_in_the_image_and_on_a_desk() -> None:
+    """Compiled in the image, from one source; a wheel in .venv, which needs no compiler."""
+    packages = {"runtime": "psycopg", "driver": "psycopg-c", "dev": "psycopg-binary"}
+    pins = {}
+    for name, package in packages.items():
+        text = (CHECKOUT / f"requirements/{name}.txt").read_text()
+        (entry,) = re.findall(rf"^{package}==.*\n(?: .*\n)*", text, re.MULTILINE)
+        pins[package] = re.split(r"[= ]+", entry)[1]
+        assert package != "psycopg-c" or entry.count("--hash=") == 1
+        others = set(packages.values()) - {package, "psycopg"}
+        assert not [other for other in others if f"\n{other}==" in text]
+    assert len(set(pins.values())) == 1, pins
 
 
 def test_lock_adds_what_is_new_and_keeps_the_rest_and_upgrade_renews_it(tmp_path: Path) -> None:

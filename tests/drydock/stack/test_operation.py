@@ -48,6 +48,29 @@ def test_every_container_is_hardened_and_bounded(stack: Stack) -> None:
             assert len(own) > 1 or service != "app"  # a background process is a single one
 
 
+def test_no_container_shares_what_is_the_host_s(stack: Stack) -> None:
+    """No namespace, no device, no network, and of its files only what the checkout has."""
+    for service in stack.running():
+        for container in stack.containers(service):
+            found = inspect(container)
+            host = found["HostConfig"]
+            assert not host["Privileged"], service
+            assert not host["Devices"]
+            assert host["IpcMode"] == "private"
+            for namespace in ("PidMode", "UTSMode", "UsernsMode", "CgroupParent"):
+                assert host[namespace] == "", namespace
+            off = {"seccomp=unconfined", "apparmor=unconfined", "label=disable", "label:disable"}
+            assert not off & set(host["SecurityOpt"])
+            assert not {"host", "bridge", "none"} & set(found["NetworkSettings"]["Networks"])
+            for mount in found["Mounts"]:
+                if mount["Type"] == "bind":
+                    assert mount["Source"].startswith(f"{stack.checkout}/")
+                    assert not mount["RW"]
+                    assert mount["Propagation"] == "rprivate"
+                else:
+                    assert mount["Type"] == "volume"
+
+
 def test_the_service_itself_runs_in_it(small: Stack) -> None:
     """All other tests here are about the tests' own service."""
     add_services(small.checkout)
