@@ -90,7 +90,7 @@ def test_a_request_is_ready_with_its_last_byte_and_not_before(request_bytes: byt
         CHUNKED + b"3;a=b\r\nabc\r\n5_0;c\r\n",
         *(
             CHUNKED + size + b"\r\n"
-            for size in (b"zz", b"5X;a", b";a", b" ;a", b"5\t", b"\x0b5;a", b"-0")
+            for size in (b"zz", b"5X;a", b"5\x0b;a", b";a", b" ;a", b"5\t", b"\x0b5;a", b"-0")
         ),
         # More in a chunk than its size says.
         CHUNKED + b"3\r\nabcd\r",
