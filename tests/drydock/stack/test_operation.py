@@ -139,8 +139,11 @@ def test_nothing_but_the_gateway_reaches_an_outside_address(stack: Stack) -> Non
         command = ("docker", "exec", gateway, "wget", "-q", "-T", "5", "-O", "/dev/null", url)
         with subprocess.Popen(command, stderr=subprocess.DEVNULL) as client:
             server.settimeout(10)
-            server.accept()[0].close()
-            client.wait(10)
+            with server.accept()[0] as connection:
+                connection.recv(4096)
+                # Or it would try again and again.
+                connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n")
+            assert client.wait(20) == 0
 
 
 def test_the_data_survives_down_and_up(stack: Stack) -> None:
