@@ -111,11 +111,20 @@ def test_a_rollout_of_what_does_not_start_leaves_the_old_replicas(stack: Stack) 
     assert not load.failures(), load.failures()[:3]
 
 
-def test_up_keeps_the_replicas_that_there_are(stack: Stack) -> None:
-    stack.scale(2, background=2)
-    assert stack.make("up").returncode == 0
+def test_up_keeps_the_replicas_that_there_are_and_starts_those_that_are_wanted(
+    stack: Stack,
+) -> None:
+    stack.scale(2)
+    file = stack.checkout / "compose.yaml"
+    before = file.read_text()
+    wanted = "  background:\n    deploy: { replicas: 2 }\n"
+    try:
+        file.write_text(before.replace("  background:\n", wanted))
+        assert stack.make("up").returncode == 0
+    finally:
+        file.write_text(before)
     assert len(stack.containers("app")) == len(stack.containers("background")) == 2
-    stack.scale(1)
+    stack.scale(1, background=1)
 
 
 def test_the_background_process_works_and_ends_its_step_before_it_stops(stack: Stack) -> None:

@@ -60,6 +60,18 @@ def test_each_container_has_only_those_that_it_needs(stack: Stack) -> None:
     assert docker("exec", gateway, "ls", "/run/secrets", check=False).returncode != 0
 
 
+def test_a_desk_s_token_in_the_settings_file_is_no_container_s(stack: Stack) -> None:
+    """`flask run` reads it there."""
+    settings = stack.checkout / ".env"
+    settings.write_text("API_TOKEN=the-token-of-a-desk\n")
+    try:
+        services = json.loads(stack.compose("config", "--format", "json"))["services"]
+    finally:
+        settings.unlink()
+    for name in {"migrate", "app", "work"} & set(services):
+        assert services[name]["environment"]["API_TOKEN"] == "", name
+
+
 def test_no_secret_is_in_what_the_engine_knows_or_the_container_says(stack: Stack) -> None:
     stack.add("with the token")
     services = stack.compose("config", "--services").split()
