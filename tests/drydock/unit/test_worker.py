@@ -215,7 +215,7 @@ def standing(running: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
     with monkeypatch.context() as patch:
         patch.setattr(running.worker.loop, "on_tick", stand)
-        assert entered.wait(5)
+        assert entered.wait(20)
         try:
             yield
         finally:
@@ -324,14 +324,14 @@ def test_what_was_taken_of_one_response_gives_no_time_for_the_next(
         while left > 0:
             left -= len(client.recv(2**20))
         client.sendall(GET % b"stream")
-        assert running.application.closing.wait(3)
+        assert running.application.closing.wait(20)
         running.application.go_on.set()
 
 
 def test_a_truncated_response_never_looks_complete(run: Callable[..., Running]) -> None:
     running = run(WEB_SEND_TIMEOUT="1", WEB_QUEUE_TIMEOUT="1", WEB_THREADS="1")
     with running.connect((GET % b"stream").replace(b"1.1", b"1.0")) as slow:
-        assert running.application.closing.wait(5)
+        assert running.application.closing.wait(20)
         time.sleep(0.2)  # it is past all its deadlines, and the thread still has it
         assert len(running.worker.lifecycle.connections) == 1
         running.application.go_on.set()
@@ -435,7 +435,7 @@ def test_bodies_too_large_to_keep_leave_a_thread_to_others(
     head = POST % b"echo" + b"Content-Length: 800000\r\n\r\n"
     with contextlib.ExitStack() as stack:
         first = stack.enter_context(running.connect(head + b"y"))
-        assert running.application.entered.wait(5)
+        assert running.application.entered.wait(20)
         second = stack.enter_context(running.connect(head + b"y"))
         eventually(lambda: running.worker.pool.large_queued)
         assert running.worker.pool.large_in_flight == 1
@@ -619,7 +619,7 @@ def test_a_client_that_has_taken_all_and_holds_its_side_open_is_not_waited_for(
 def test_a_request_waits_for_a_thread_no_longer_than_it_may(run: Callable[..., Running]) -> None:
     running = run(WEB_THREADS="1", WEB_QUEUE_TIMEOUT="1")
     with running.connect(GET % b"wait"):
-        assert running.application.entered.wait(5)
+        assert running.application.entered.wait(20)
         with running.connect(GET % b"1") as waiting:
             eventually(lambda: running.worker.pool.queued)
             assert running.ask(closing(GET % b"livez")).endswith(b'{"status":"ok"}\n')
@@ -644,7 +644,7 @@ def test_a_probe_gets_a_response_for_as_long_as_threads_may_be_busy(
     long_ago = time.monotonic() - running.worker.cfg.timeout
     running.worker.pool.last_progress = long_ago
     with running.connect(GET % b"wait"):
-        assert running.application.entered.wait(5)
+        assert running.application.entered.wait(20)
         assert b" 200 " in running.ask(closing(GET % b"livez"))
         running.worker.pool.last_progress = long_ago
         assert b" 503 " in running.ask(GET % b"livez")
@@ -678,7 +678,7 @@ def test_only_a_plain_probe_gets_a_response_without_a_thread(
 ) -> None:
     running = run(WEB_THREADS="1", WEB_QUEUE_TIMEOUT="1")
     with running.connect(GET % b"wait"):
-        assert running.application.entered.wait(5)
+        assert running.application.entered.wait(20)
         fields = b"User-Agent: kube-probe/1.33\r\nAccept: */*\r\nConnection: close\r\n\r\n"
         response = running.ask(PROBE + fields)
         assert response.startswith(b"HTTP/1.1 200 ")
@@ -736,7 +736,7 @@ def test_the_server_s_response_to_a_probe_is_the_application_s_byte_for_byte(
 
     theirs = ask()
     with running.connect(GET % b"wait"):
-        assert running.application.entered.wait(5)
+        assert running.application.entered.wait(20)
         before = running.worker.nr
         assert ask() == theirs
         assert running.worker.nr == before  # no thread made it
@@ -746,7 +746,7 @@ def test_the_server_s_response_to_a_probe_is_the_application_s_byte_for_byte(
 def test_while_it_ends_no_connection_is_kept_for_a_probe(run: Callable[..., Running]) -> None:
     running = run(WEB_THREADS="1")
     with running.connect(GET % b"wait"):
-        assert running.application.entered.wait(5)
+        assert running.application.entered.wait(20)
         with running.connect(PROBE + b"\r\n") as client:
             assert b"\r\nConnection: keep-alive\r\n" in client.recv(65536)
         state.begin_drain()
@@ -760,7 +760,7 @@ def test_the_port_of_the_metrics_serves_no_probe(
     running = run(WEB_THREADS="1", WEB_QUEUE_TIMEOUT="1")
     monkeypatch.setattr(running.worker.probe, "metrics_port", running.port)
     with running.connect(GET % b"wait"):
-        assert running.application.entered.wait(5)
+        assert running.application.entered.wait(20)
         assert running.ask(PROBE + b"\r\n").startswith(b"HTTP/1.1 503 ")
         running.application.go_on.set()
 
@@ -917,7 +917,7 @@ def test_a_response_without_content_is_not_too_short(
     assert b" 200 " in running.ask(GET % b"fail")
     with running.connect(GET % b"stream") as gone:
         gone.recv(1)
-    assert running.application.closing.wait(5)
+    assert running.application.closing.wait(20)
     running.application.go_on.set()
     assert not caplog.records
 
@@ -938,7 +938,7 @@ def test_for_one_too_many_another_is_closed(run: Callable[..., Running]) -> None
             time.sleep(0.3)
             with running.connect(GET % b"wait"):
                 assert third.recv(1) == b""
-                assert running.application.entered.wait(5)
+                assert running.application.entered.wait(20)
                 with running.connect(GET % b"1") as late:
                     assert partial.recv(1) == b""
                     assert whole(late).startswith(b"HTTP/1.1 200")
@@ -1019,7 +1019,7 @@ def test_at_the_end_it_accepts_all_that_wait_but_no_more_than_it_may_hold(
     most = 0
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(running.connect(GET % b"wait")) for _ in range(10)]
-        assert running.application.entered.wait(5)
+        assert running.application.entered.wait(20)
         state.begin_end(0)
         running.worker.handle_exit(signal.SIGTERM, None)
         for _ in range(20):
@@ -1249,7 +1249,7 @@ def test_a_worker_that_is_replaced_finishes_what_it_has(
     running = run(GRACEFUL_TIMEOUT="1")
     with running.connect(GET % b"wait") as busy, running.connect(GET % b"1") as kept:
         assert whole(kept)
-        assert running.application.entered.wait(5)
+        assert running.application.entered.wait(20)
         running.worker.handle_exit(signal.SIGTERM, None)
         began = time.monotonic()
         assert kept.recv(1) == b""
@@ -1270,7 +1270,7 @@ def test_a_worker_that_is_replaced_does_not_stay_for_ever(
     monkeypatch.setattr(shutdown, "REPLACED_TIMEOUT", 0.3)
     running = run()
     with running.connect(GET % b"wait"):
-        assert running.application.entered.wait(5)
+        assert running.application.entered.wait(20)
         running.worker.handle_exit(signal.SIGTERM, None)
         running.thread.join(5)
         assert not running.thread.is_alive()
@@ -1281,7 +1281,7 @@ def test_a_worker_that_is_replaced_does_not_stay_for_ever(
 def test_what_takes_too_long_is_cut_off(run: Callable[..., Running]) -> None:
     running = run(GRACEFUL_TIMEOUT="1")
     with running.connect(GET % b"wait"):
-        assert running.application.entered.wait(5)
+        assert running.application.entered.wait(20)
         state.begin_end(0)
         running.thread.join(5)
         assert not running.thread.is_alive()
