@@ -27,7 +27,7 @@ PATH = "Path under /api/"
 ASK = {"name": "Ask", "exact": True}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with browsers.chromium() as started:
         yield started
