@@ -25,6 +25,8 @@ upgrade: LOCK += $(if $(PACKAGE),--upgrade-package "$(PACKAGE)",--upgrade)
 # Each worker takes one file after the other; what is marked `alone` comes last, one by one. More
 # workers than cores, since they wait more than they compute.
 SIDE_BY_SIDE := $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+# Two stacks at once: each is some seven containers.
+STACKS := $(SIDE_BY_SIDE) --numprocesses 2 tests/drydock/stack
 
 .PHONY: help up down logs dev rollout backup restore debug calls test test-full lint unit image \
 	contract chaos stack fork mutants save push lock upgrade migration format venv docs \
@@ -67,7 +69,8 @@ calls: python ## Show which kernel calls the profile denies: make calls RUN="app
 	@$(PYTHON) scripts/calls.py
 
 test: lint unit image ## Do all that CI does on a push
-	@$(SIDE_BY_SIDE) tests/drydock/stack tests/drydock/image tests/drydock/chaos --image "$(IMAGE)"
+	@$(STACKS) --image "$(IMAGE)"
+	@$(SIDE_BY_SIDE) tests/drydock/image tests/drydock/chaos --image "$(IMAGE)"
 
 # What each verb below proves at length with TEST_FULL=1 is listed in docs/testing.md.
 test-full: export TEST_FULL := 1
@@ -102,7 +105,7 @@ chaos: $(BIN)/installed ## Prove that nothing is lost by stops, reloads, crashes
 
 stack: $(BIN)/installed ## Prove the stack's promises: outages, rollouts, secrets, the page
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
-	@$(SIDE_BY_SIDE) tests/drydock/stack --image "$(IMAGE)"
+	@$(STACKS) --image "$(IMAGE)"
 
 fork: $(BIN)/installed ## Make a fork in a temporary folder, add one of each to it, prove it
 	@$(BIN)/pytest -rP tests/drydock/fork

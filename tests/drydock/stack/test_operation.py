@@ -48,6 +48,13 @@ def test_every_container_is_hardened_and_bounded(stack: Stack) -> None:
             assert len(own) > 1 or service != "app"  # a background process is a single one
 
 
+def test_no_health_check_starts_a_shell(stack: Stack) -> None:
+    """Docker kills a late one alone; PostgreSQL would take its orphan's end for its own crash."""
+    for service in stack.running():
+        (container,) = stack.containers(service)
+        assert inspect(container)["Config"]["Healthcheck"]["Test"][0] == "CMD", service
+
+
 def test_no_container_shares_what_is_the_host_s(stack: Stack) -> None:
     """No namespace, no device, no network, and of its files only what the checkout has."""
     for service in stack.running():
