@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import urllib3
+from playwright.sync_api import Error
 
 import browser
 import stand_ins
@@ -118,12 +119,27 @@ def test_plain_http_is_sent_on(secure: Stack) -> None:
 
 
 def test_a_browser_speaks_http_2_with_it(secure: Stack) -> None:
-    port = secure.variables["TLS_PORT"]
+    address = f"https://{NAME}:{secure.variables['TLS_PORT']}/"
+    troubles: list[str] = []
+
+    def is_undisturbed() -> bool:
+        """Load the page; whether none of Docker's networks came or went meanwhile.
+
+        For Chromium, such a change is the end of its HTTP/2 connections.
+        """
+        troubles.clear()
+        try:
+            page.goto(address, wait_until="networkidle")
+        except Error as error:
+            if "ERR_NETWORK_CHANGED" not in error.message:
+                raise
+            return False
+        return not any("ERR_NETWORK_CHANGED" in trouble for trouble in troubles)
+
     with browser.chromium(f"--host-resolver-rules=MAP {NAME} 127.0.0.1") as started:
         page = started.new_page(ignore_https_errors=True)  # it has no such authority
-        troubles: list[str] = []
         page.on("console", lambda message: troubles.append(message.text))
-        page.goto(f"https://{NAME}:{port}/")
+        eventually(is_undisturbed, 120, "the page is loaded")
         page.get_by_role("heading", name="Paths to try").wait_for()
         protocols = page.evaluate("performance.getEntries().map(each => each.nextHopProtocol)")
         assert "h2" in protocols
