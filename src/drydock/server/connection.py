@@ -9,6 +9,7 @@ import socket
 import struct
 import sys
 import termios
+import time
 from typing import TYPE_CHECKING, Any
 
 from drydock.server.framing import Frame
@@ -62,15 +63,13 @@ class Connection:
     initialized = True
     is_http2 = False
 
-    def __init__(self, sock: socket.socket, client: Any, server: Any, now: float) -> None:  # noqa: ANN401
+    def __init__(self, sock: socket.socket, client: Any, server: Any) -> None:  # noqa: ANN401
         """Take over a connection just accepted; `client` and `server` are the two addresses."""
         sock.setblocking(False)
         self.socket = sock
         self.client = client
         self.server = server
-        self.state = IDLE
-        self.since = now  # when it entered its state, in seconds of the monotonic clock
-        self.deadline = now  # when it has to leave it
+        self.enter(IDLE)
         self.buffer = bytearray()  # what has arrived and no thread has taken
         self.frame = Frame()
         self.unsent: collections.deque[memoryview] = collections.deque()
@@ -89,6 +88,16 @@ class Connection:
 
     def init(self) -> None:
         """Nothing: gunicorn would begin TLS here, for which there is no setting."""
+
+    def enter(self, state: int, seconds: float = 0) -> None:
+        """Enter a state, in which it may be for so many seconds."""
+        self.state = state
+        self.since = time.monotonic()  # as all times here
+        self.deadline = self.since + seconds
+
+    def allow(self, seconds: float, moved: int) -> None:
+        """Let the state last so long, and longer for each byte that the client sent or took."""
+        self.deadline = self.since + seconds + moved / MIN_RATE
 
     def forget_unsent(self) -> None:
         """Drop what has not been sent."""

@@ -14,15 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.http.errors import ParseException
 
 from drydock.server import responses, strict
-from drydock.server.connection import (
-    CLOSING,
-    IDLE,
-    IN_FLIGHT,
-    MIN_RATE,
-    RECEIVING,
-    SENDING,
-    Connection,
-)
+from drydock.server.connection import CLOSING, IDLE, IN_FLIGHT, RECEIVING, SENDING, Connection
 from drydock.server.framing import Frame, TooLargeError, is_head
 from drydock.server.linger import Linger, scratch
 
@@ -76,9 +68,8 @@ class Lifecycle:
 
     def open(self, accepted: socket.socket, client: Any, server: Any) -> None:  # noqa: ANN401
         """Take over a socket that has been accepted; `client` and `server` are the addresses."""
-        now = time.monotonic()
-        connection = Connection(accepted, client, server, now)
-        connection.deadline = now + self.settings.web_head_timeout
+        connection = Connection(accepted, client, server)
+        connection.enter(IDLE, self.settings.web_head_timeout)
         self.connections[accepted.fileno()] = connection
         self.poller.add(accepted)
         self.idle[connection] = None
@@ -122,9 +113,7 @@ class Lifecycle:
         """
         if connection.buffer.startswith(b"\r") and not connection.frame.begin(connection.buffer):
             return False
-        connection.state = RECEIVING
-        connection.since = time.monotonic()
-        connection.deadline = connection.since + self.settings.web_head_timeout
+        connection.enter(RECEIVING, self.settings.web_head_timeout)
         self.idle.pop(connection, None)
         self.receiving[connection] = None
         return True
@@ -157,7 +146,7 @@ class Lifecycle:
     def _begin_body(self, connection: Connection) -> None:
         """Set the deadline anew, and send the 100 if the client waits for one."""
         frame = connection.frame
-        connection.since = time.monotonic()
+        connection.enter(RECEIVING)
         if frame.expects_continue and len(connection.buffer) == frame.head_bytes:
             self._check_head(connection)
             if connection.state == RECEIVING:
@@ -179,10 +168,10 @@ class Lifecycle:
             self._submit(connection)
 
     def _set_body_deadline(self, connection: Connection) -> None:
-        """Give the client time for its body; the tick that checks the head comes first."""
-        received = len(connection.buffer) - connection.frame.head_bytes
-        allowed = self.settings.web_body_timeout + received / MIN_RATE
-        connection.deadline = connection.since + (allowed if connection.frame.head_checked else 0)
+        """Give the client time for its body, once a tick has checked the head."""
+        if connection.frame.head_checked:
+            received = len(connection.buffer) - connection.frame.head_bytes
+            connection.allow(self.settings.web_body_timeout, received)
 
     def resume_parked(self) -> None:
         """Go on reading from the connections for which there was no memory, if there is now."""
@@ -206,11 +195,9 @@ class Lifecycle:
             self.ledger.count_dropped("overload")  # there is no memory to keep it while it waits
             self.respond(connection, responses.overloaded())
             return
-        now = time.monotonic()
-        connection.state = IN_FLIGHT
+        connection.enter(IN_FLIGHT, self.settings.web_queue_timeout)
         connection.sent = 0  # bytes of this response, each of which adds to its deadline
-        connection.deadline = now + self.settings.web_queue_timeout
-        pool.submit(connection, now)
+        pool.submit(connection, connection.since)
 
     def complete(self, connection: Connection) -> None:
         """IN_FLIGHT -> SENDING: a thread has served the request, or the client was too slow."""
@@ -242,8 +229,7 @@ class Lifecycle:
         self._send(connection)
 
     def _begin_sending(self, connection: Connection) -> None:
-        connection.state = SENDING
-        connection.since = time.monotonic()
+        connection.enter(SENDING)
         connection.sent = 0
 
     def _send(self, connection: Connection) -> None:
@@ -251,8 +237,7 @@ class Lifecycle:
         sent_all = connection.send_unsent()
         self.ledger.update(connection)
         if not sent_all:
-            allowed = self.settings.web_send_timeout + connection.sent / MIN_RATE
-            connection.deadline = connection.since + allowed
+            connection.allow(self.settings.web_send_timeout, connection.sent)
             self.poller.await_output(connection.socket)
         elif connection.keep_alive:
             self._await_next_request(connection)
@@ -265,9 +250,7 @@ class Lifecycle:
         if connection.buffer and self._begin_request(connection):
             self._advance(connection)
             return
-        connection.state = IDLE
-        connection.since = time.monotonic()
-        connection.deadline = connection.since + self.settings.web_keepalive
+        connection.enter(IDLE, self.settings.web_keepalive)
         self.idle[connection] = None
         self.poller.await_input(connection.socket)
 

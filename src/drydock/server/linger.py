@@ -47,10 +47,8 @@ class Linger:
             OSError: if the client is gone.
 
         """
-        now = time.monotonic()
-        connection.state = CLOSING
-        connection.since = now
-        connection.linger_until = now + LINGER
+        connection.enter(CLOSING)
+        connection.linger_until = connection.since + LINGER
         connection.sent = 0  # bytes that are discarded
         connection.unacknowledged = sys.maxsize
         self.discard_input(connection)

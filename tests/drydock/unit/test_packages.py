@@ -92,4 +92,4 @@ def test_no_imports_go_in_a_circle() -> None:
 
 def test_no_module_of_the_server_is_too_long_to_read_at_once() -> None:
     server = {name: file for name, file in FILES.items() if name.startswith("drydock.server")}
-    assert not [name for name, file in server.items() if len(file.read_text().splitlines()) > 330]
+    assert not [name for name, file in server.items() if len(file.read_text().splitlines()) > 310]
