@@ -131,8 +131,12 @@ class Worker(ThreadWorker):
 
     def init_signals(self) -> None:
         """Leave SIGINT to the arbiter: a terminal sends it to every process of the group."""
+        # gunicorn's sets the default actions first: what came just then would kill this process.
+        early = {signal.SIGTERM, signal.SIGINT}
+        signal.pthread_sigmask(signal.SIG_BLOCK, early)
         super().init_signals()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, early)
 
     def handle_exit(self, sig: int, frame: object) -> None:  # noqa: ARG002 (gunicorn's signature)
         """Begin the shutdown, on SIGTERM, as soon as the loop wakes."""

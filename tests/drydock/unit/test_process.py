@@ -233,6 +233,33 @@ def test_a_worker_that_is_replaced_runs_its_exit_handlers(start: Callable[..., S
     assert server.ends() == ENDS * 2
 
 
+EARLY = """
+import os, signal
+from drydock.server.worker import Worker
+
+worker = Worker.__new__(Worker)
+worker.PIPE = os.pipe()
+os.set_blocking(worker.PIPE[1], False)
+worker.handle_exit = lambda *_: print("it stops")
+set_handler = signal.signal
+
+def interrupted(number, handler):
+    set_handler(number, handler)
+    if handler == signal.SIG_DFL and number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(os.getpid(), number)
+
+signal.signal = interrupted
+worker.init_signals()
+"""
+
+
+def test_a_signal_that_comes_while_a_worker_sets_its_handlers_does_not_kill_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", EARLY], stdout=subprocess.PIPE, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "it stops\n")
+
+
 def test_an_exit_handler_that_hangs_does_not_hold_the_worker(start: Callable[..., Server]) -> None:
     server = start(HANG="60", GRACEFUL_TIMEOUT="2")
     assert server.stop() < 4
