@@ -48,9 +48,14 @@ def _write(data: bytes) -> None:
 write: Callable[[bytes], None] = _write
 
 
+def encoded(line: str) -> bytes:
+    """The line with its end, as it is written."""
+    return line.encode("utf-8", "backslashreplace") + b"\n"
+
+
 def write_line(line: str) -> None:
     """Write a line to standard output, whole."""
-    write(line.encode("utf-8", "backslashreplace") + b"\n")
+    write(encoded(line))
 
 
 def escaped(text: str) -> str:

@@ -102,4 +102,4 @@ class ServerLogger(Logger):
             size=resp.sent or 0,
             now=time.time(),
         )
-        logs.write_line(line)
+        output.gather(logs.encoded(line))

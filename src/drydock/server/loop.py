@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from drydock.server.acceptor import Acceptor
     from drydock.server.bounds import Bounds
     from drydock.server.lifecycle import Lifecycle
+    from drydock.server.log_output import LogOutput
     from drydock.server.poller import Poller
     from drydock.server.pool import ThreadPool
     from drydock.server.shutdown import Shutdown
@@ -31,6 +32,7 @@ class Loop:
     acceptor: Acceptor
     bounds: Bounds
     shutdown: Shutdown
+    log: LogOutput
     on_tick: Callable[[], None]
     on_completed: Callable[[], None]  # some requests have been served
     next_tick: float = 0.0  # seconds of the monotonic clock
@@ -51,6 +53,7 @@ class Loop:
             if now >= self.next_tick and not self._tick(now):
                 return
             timeout = self.tick if self.next_tick > now else 0
+            timeout = min(timeout, self.log.send(now, in_flight=self.pool.in_flight))
             for descriptor, _ in poll(self.acceptor.next_look(now, timeout)):
                 if connection := connections.get(descriptor):
                     on_client(connection)

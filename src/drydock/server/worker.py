@@ -26,6 +26,7 @@ from drydock.server.exchange import Exchange
 from drydock.server.hooks import flush_log, plan, settings
 from drydock.server.ledger import Ledger
 from drydock.server.lifecycle import Lifecycle
+from drydock.server.log_output import output
 from drydock.server.loop import Loop
 from drydock.server.poller import Poller
 from drydock.server.pool import ThreadPool
@@ -110,6 +111,7 @@ class Worker(ThreadWorker):
             acceptor=self.acceptor,
             bounds=self.bounds,
             shutdown=self.shutdown,
+            log=output,
             on_tick=self._on_tick,
             on_completed=self._note_responses,
         )
@@ -119,7 +121,9 @@ class Worker(ThreadWorker):
         wanted = self.settings.web_connections or plan().connections
         self.build(capacity(wanted, self.cfg.threads))
         sys.setswitchinterval(SWITCH_INTERVAL)
+        output.gathers = True
         super(ThreadWorker, self).init_process()
+        output.gathers = False
         self.log.info("Worker exiting (pid: %s)", self.pid)
         worker_exit = functools.partial(self.cfg.worker_exit, self.arbiter, self)
         seconds = self.shutdown.seconds_left()
@@ -146,6 +150,7 @@ class Worker(ThreadWorker):
 
     def handle_quit(self, sig: int, frame: object) -> None:  # noqa: ARG002
         """End now, on SIGQUIT. Not by SystemExit, which would wait for the threads."""
+        output.finish()
         os._exit(0)
 
     def run(self) -> None:

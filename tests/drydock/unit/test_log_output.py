@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import math
 import os
+import select
 import socket
 import tempfile
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -54,14 +57,16 @@ def read(reader: int) -> bytes:
     return data
 
 
+@pytest.mark.parametrize("gathers", [False, True])
 def test_what_nobody_reads_is_kept_up_to_a_bound_and_comes_in_its_order(
-    output: LogOutput, ends: tuple[int, int], caplog: pytest.LogCaptureFixture
+    output: LogOutput, ends: tuple[int, int], caplog: pytest.LogCaptureFixture, gathers: bool
 ) -> None:
     reader, writer = ends
+    output.gathers = gathers
     assert os.get_blocking(writer)  # other processes may have it as well
     lines = [b"%06d" % number + LINE for number in range(3000)]
     for line in lines:
-        output.write(line)
+        output.gather(line)  # as write(), where nothing is to be gathered
     assert os.get_blocking(writer)
     dropped = output.flush()
     assert 500 < dropped < 2500
@@ -103,10 +108,12 @@ def test_lines_of_many_threads_are_whole_and_in_their_order(
 ) -> None:
     reader, _ = ends
     texts = [b"a" * 5000, b"b" * 300, b"c" * 4095, b"d" * 10]
+    output.gathers = True
 
     def talk(text: bytes) -> None:
+        write = output.write if text[:1] in b"ad" else output.gather
         for number in range(100):
-            output.write(b"%d %s\n" % (number, text))
+            write(b"%d %s\n" % (number, text))
 
     threads = [threading.Thread(target=talk, args=(text,)) for text in texts]
     for thread in threads:
@@ -137,6 +144,100 @@ def test_a_line_is_written_whole_or_not_at_all(output: LogOutput) -> None:
     assert len(read(reader)) == PIPE - 500
     output.flush()
     assert read(reader) == LINE
+    for descriptor in (reader, writer):
+        os.close(descriptor)
+
+
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What each write was given."""
+    written: list[bytes] = []
+    write = os.write
+
+    def note(descriptor: int, data: bytes) -> int:
+        written.append(data)
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", note)
+    return written
+
+
+def test_lines_of_requests_are_gathered_until_they_fill_a_write(
+    output: LogOutput,
+    ends: tuple[int, int],
+    writes: list[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(log_output, "GATHER_SECONDS", 60)
+    output.gathers = True
+    now = time.monotonic()
+    lines = [b"%03d" % number + LINE[:396] + b"\n" for number in range(100)]
+    for line in lines:
+        output.gather(line)
+    assert len(writes) < 15
+    assert 0 < output.send(now, in_flight=1) < 120
+    assert len(b"".join(writes)) < 100 * 400
+    assert output.send(now + 120, in_flight=1) == math.inf
+    assert b"".join(writes) == read(ends[0]) == b"".join(lines)
+    # Whole lines each, and no more than a pipe takes whole.
+    assert all(data.endswith(b"\n") and len(data) <= select.PIPE_BUF for data in writes)
+
+
+def test_a_line_waits_for_none_that_will_not_come(output: LogOutput, ends: tuple[int, int]) -> None:
+    reader, _ = ends
+    output.gathers = True
+    output.gather(LINE)
+    assert read(reader) == b""
+    assert output.send(time.monotonic(), in_flight=0) == math.inf
+    assert read(reader) == LINE
+
+
+def test_a_gathered_line_waits_for_no_main_loop_that_hangs(
+    output: LogOutput, ends: tuple[int, int]
+) -> None:
+    reader, _ = ends
+    output.gathers = True
+    output.gather(LINE)
+    time.sleep(1.5 * log_output.GATHER_SECONDS)
+    output.gather(LINE)
+    assert read(reader) == LINE * 2
+
+
+def test_what_is_urgent_is_written_behind_what_is_gathered(
+    output: LogOutput, ends: tuple[int, int]
+) -> None:
+    reader, _ = ends
+    output.gathers = True
+    output.gather(LINE)
+    output.write(b"urgent\n")
+    assert read(reader) == LINE + b"urgent\n"
+
+
+def test_a_new_process_gathers_nothing(output: LogOutput, ends: tuple[int, int]) -> None:
+    """Nothing would write it."""
+    output.gathers = True
+    output.forget()  # as after a fork
+    output.gather(LINE)
+    assert read(ends[0]) == LINE
+
+
+def test_a_reader_that_stalls_is_tried_again_after_a_moment(
+    output: LogOutput, writes: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_output, "GATHER_SECONDS", 60)
+    reader, writer = os.pipe()
+    output.open(writer)
+    output.gathers = True
+    os.write(writer, b"z" * PIPE)
+    del writes[:]
+    for _ in range(50):
+        output.gather(LINE)
+    assert len(writes) == 1  # the first that was full
+    now = time.monotonic()
+    assert 0 < output.send(now, in_flight=1) <= 60
+    read(reader)
+    assert output.send(now + 60, in_flight=1) == math.inf
+    assert read(reader) == LINE * 50
     for descriptor in (reader, writer):
         os.close(descriptor)
 

@@ -278,6 +278,29 @@ def test_exit_handlers_run_when_a_request_has_been_cut_off(start: Callable[..., 
     assert "1 requests were cut off by GRACEFUL_TIMEOUT" in server.output()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT])
+def test_no_end_but_a_kill_loses_a_line(start: Callable[..., Server], number: int) -> None:
+    """With a request in flight the line of another one waits for its own."""
+    server = start(GRACEFUL_TIMEOUT="1")
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        client.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        while server.ends() != ["slow"]:
+            time.sleep(0.05)
+        server.get("/another")
+        if number == signal.SIGABRT:  # which the arbiter sends to one that hangs
+            (worker,) = (
+                Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+                .read_text()
+                .split()
+            )
+            os.kill(int(worker), number)
+            time.sleep(0.5)
+            number = signal.SIGTERM
+        server.process.send_signal(number)
+        server.process.wait(20)
+    assert '"message": "GET /another 200"' in server.output()
+
+
 def test_a_stalled_reader_of_the_log_stops_nothing(start: Callable[..., Server]) -> None:
     """With two processes that fill the pipe, from threads and from their main loops."""
     server = start(WEB_CONCURRENCY="2", LOG_FORMAT="json")

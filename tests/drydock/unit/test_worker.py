@@ -332,6 +332,29 @@ def test_what_was_taken_of_one_response_gives_no_time_for_the_next(
         running.application.go_on.set()
 
 
+def test_lines_of_the_log_are_written_in_time_though_a_request_is_in_flight(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "TICK", 60)
+    running = run()
+    asked: list[int] = []
+
+    def send(_now: float, *, in_flight: int) -> float:
+        """As if one waited."""
+        asked.append(in_flight)
+        return 0.01
+
+    monkeypatch.setattr(running.worker.loop.log, "send", send)
+    with running.connect(GET % b"wait") as client:
+        assert running.application.entered.wait(20)
+        del asked[:]
+        eventually(lambda: len(asked) > 3)
+        assert set(asked) == {1}
+        running.application.go_on.set()
+        assert client.recv(1000)
+    eventually(lambda: asked[-1] == 0)
+
+
 def test_a_truncated_response_never_looks_complete(run: Callable[..., Running]) -> None:
     running = run(WEB_SEND_TIMEOUT="1", WEB_QUEUE_TIMEOUT="1", WEB_THREADS="1")
     with running.connect((GET % b"stream").replace(b"1.1", b"1.0")) as slow:
