@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 # The template's tests, with a service of their own, and the fork's. Each in a process of its own,
 # since both services have tables.
 SUITES = {"drydock": "tests/drydock/unit", "app": "tests/app"}
+# How much each must cover; of the fork's, pyproject.toml says it.
+COVERAGE = {"drydock": ("--cov-fail-under=95",), "app": ()}
 PYTEST = ("-m", "pytest", "-p", "no:cacheprovider")
 SIDE_BY_SIDE = ("--numprocesses=3", "--dist=worksteal")
-COVERAGE = ("--cov-branch", "--cov-report=term:skip-covered", "--cov-fail-under=95")
+MEASURED = ("--cov-branch", "--cov-report=term:skip-covered")
 # As the service itself is run, except for its limits: some tests start several processes.
 HARDENED = (
     *("--rm", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL"),
@@ -41,7 +43,8 @@ def on_sqlite() -> Commands:
     """Each suite in the image, with the coverage that it must have."""
     for package, tests in SUITES.items():
         options = (*HARDENED, "--network", "none", image.name("test"), "python3", *PYTEST)
-        yield ("docker", "run", *options, *SIDE_BY_SIDE, f"--cov={package}", *COVERAGE, tests)
+        cover = (f"--cov={package}", *MEASURED, *COVERAGE[package])
+        yield ("docker", "run", *options, *SIDE_BY_SIDE, *cover, tests)
 
 
 def on_postgresql() -> Commands:

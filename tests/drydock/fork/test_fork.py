@@ -32,15 +32,11 @@ SETTING = """
 COMMAND = '''
 
 @main.command()
-def versions() -> None:
-    """Print the versions of the libraries that were added."""
-    import ctypes
-
+def count() -> None:
+    """Print a number, by the library that was added."""
     import humanize
 
-    sodium = ctypes.CDLL("libsodium.so.23")
-    sodium.sodium_version_string.restype = ctypes.c_char_p
-    click.echo(f"{humanize.intcomma(1234567)} {sodium.sodium_version_string().decode()}")
+    click.echo(humanize.intcomma(1234567))
 '''
 
 
@@ -120,7 +116,7 @@ def fork(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fork]:
     fork.edit("compose.yaml", "    profiles: [work]\n", "")
     fork.edit("pyproject.toml", '    "gunicorn==', '    "humanize>=4",\n    "gunicorn==')
     with (fork.checkout / "requirements/debian.list").open("a") as file:
-        file.write("libsodium23  # for the command `versions`\n")
+        file.write("libsodium23  # for what encrypts\n")
     fork.make("lock")
     fork.make("migration", "NAME=add notes")
     fork.make("docs")
@@ -153,8 +149,9 @@ def test_what_was_added_runs(fork: Fork) -> None:
         assert posted.status == 202, posted.data
         assert container.get("/notes").json() == {"notes": ["Ann: hi"]}
         assert container.get("/blogs").status == 404
-        printed = docker("exec", container.name, "app", "versions").stdout.split()
-        assert printed[0] == "1,234,567"
+        assert docker("exec", container.name, "app", "count").stdout == "1,234,567\n"
+        sodium = "import ctypes; print(ctypes.CDLL('libsodium.so.23').sodium_init())"
+        assert container.python(sodium) == "0\n"
         # The background process beside it, on the same database.
         worker = unique("worker")
         volume = ("--volumes-from", container.name)

@@ -147,7 +147,7 @@ def test_it_allows_no_more_calls_than_pyproject_says() -> None:
 @pytest.fixture
 def debug() -> Iterator[str]:
     """The name of an image whose debug variant `make calls` builds."""
-    name = unique("image")
+    name = f"{unique('image')}:latest"
     yield name
     docker("image", "rm", "--force", f"{name}-debug", check=False)
 

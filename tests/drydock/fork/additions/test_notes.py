@@ -2,7 +2,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from click.testing import CliRunner
+
 from app import work
+from app.cli import main
 
 if TYPE_CHECKING:
     from applications import Build
@@ -19,3 +22,8 @@ def test_a_note_is_kept_and_shouted(build: Build) -> None:
         assert work.step()
         assert not work.step()
     assert client.get("/notes").get_json() == {"notes": ["Ann: HI"]}
+
+
+def test_the_command_that_was_added() -> None:
+    done = CliRunner().invoke(main, ["count"])
+    assert (done.exit_code, done.output) == (0, "1,234,567\n")
