@@ -32,8 +32,9 @@ TOKEN = "benchmark-benchmark"  # of a database with one note
 class Images:
     """The names of the images that a run measures."""
 
-    service: str
+    service: str  # with the tests' own service, so that a fork's may be any
     peers: str
+    slim: str
     volume: str  # with the database that all read
 
 
@@ -59,7 +60,7 @@ class Server:
         """Wait until it answers.
 
         Raises:
-            SystemExit: if it ends, or does not answer within 20 seconds.
+            AssertionError: if it ends, or does not answer within 10 seconds.
 
         """
 
@@ -69,14 +70,15 @@ class Server:
             return self.status() == 200
 
         try:
-            eventually(answers, 20, "it answers")
+            eventually(answers, 10, "it answers")
         except AssertionError as problem:
             said = docker("logs", "--tail", "20", self.name, check=False)
-            die(f"{title}: {problem}\n{said.stdout}{said.stderr}")
+            text = f"{title}: {problem}\n{said.stdout}{said.stderr}"
+            raise AssertionError(text) from None
 
 
-def build_peers(target: str = "peers") -> str:
-    """Build the peers' image as `target`; return its name."""
+def build_peers(target: str) -> str:
+    """Build the peers' image as a target of its Dockerfile; return its name."""
     name = f"drydock-bench-{target}:latest"
     command = ["docker", "build", "--provenance=false", "--target", target, "--tag", name]
     command += ["--file", str(PEERS / "Dockerfile"), *base.build_options(), *project.secrets()]
@@ -86,7 +88,12 @@ def build_peers(target: str = "peers") -> str:
 
 @contextlib.contextmanager
 def running(images: Images, shape: Shape, *options: str) -> Iterator[Server]:
-    """A server that answers; its container is removed in the end."""
+    """A server that answers; its container is removed in the end.
+
+    Raises:
+        AssertionError: if it does not start, with what it has said.
+
+    """
     server = Server(unique("bench"), free_port())
     port = str(server.port)
     ports = {"APP_PORT": port, "PORT": port, "FLASK_RUN_PORT": port, "GRANIAN_PORT": port}
@@ -124,14 +131,11 @@ def add_note(server: Server) -> None:
 
 
 @contextlib.contextmanager
-def prepared(image: str, peers: str, shape: Shape) -> Iterator[Images]:
-    """The images, and a volume with a database that has one note.
-
-    The service in the project's image is that of the tests, so that a fork's may be any.
-    """
-    volume = unique("bench")
+def prepared(image: str, shape: Shape) -> Iterator[Images]:
+    """The images, and a volume with a database that has one note."""
     with probe(image) as service:
-        images = Images(service, peers, volume)
+        volume = unique("bench")
+        images = Images(service, build_peers("peers"), build_peers("slim"), volume)
         try:
             with running(images, shape, "--env", f"API_TOKEN={TOKEN}") as server:
                 add_note(server)

@@ -27,7 +27,7 @@ NO_SUCH_PATH = dataclasses.replace(shapes.ON, title="impostor", command=("gunico
 @pytest.fixture
 def images(probe: str) -> Iterator[Images]:
     volume = unique("bench")
-    yield Images(probe, probe, volume)
+    yield Images(probe, probe, probe, volume)
     docker("volume", "rm", "--force", volume)
 
 
