@@ -33,7 +33,7 @@ STACKS := $(SIDE_BY_SIDE) --numprocesses 2 tests/drydock/stack
 	screenshot clean python
 
 help: ## Show this list
-	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 	@echo "IMAGE=name:tag names the image for every verb; it is now $(IMAGE)."
 
 up: python ## Build and start the stack, wait until it is healthy, show where it is
@@ -114,10 +114,12 @@ mutants: $(BIN)/installed ## Prove that the unit tests notice it when a line of 
 	@$(BIN)/python scripts/mutants.py
 
 bench: $(BIN)/installed ## Measure the image beside its peers, in 30 minutes; write docs/benchmarks.md
+	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
 	@PYTHONPATH=scripts:tests $(BIN)/python bench/run.py $(if $(ROUNDS),--rounds $(ROUNDS)) \
 		$(if $(ONLY),--only $(ONLY))
 
 bench-quick: $(BIN)/installed ## Measure the most important of that, in 5 minutes; write nothing
+	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
 	@PYTHONPATH=scripts:tests $(BIN)/python bench/run.py --quick
 
 save: python ## Keep the image in a file: make save FILE=image.tar

@@ -1,24 +1,25 @@
 """From `docker run` to the first 200, in parts: where the time of a cold start goes.
 
-    python3 bench/parts.py [--image NAME] [--rounds N]
-
-Needs the image alone. Each round starts the service twice: as it is, which creates and migrates its
-embedded database, and with a volume where that is done already. Bare Python, started and ended in a
-container of the same image in the same round, is the yardstick: a machine is never the same twice.
+Each round starts the service twice: as it is, which creates and migrates its embedded database, and
+with a volume where that is done already.
 """
 
 from __future__ import annotations
 
-import argparse
-import http.client
 import itertools
 import json
-import socket
 import statistics
-import subprocess
 import time
-import uuid
 from datetime import datetime
+from typing import TYPE_CHECKING
+
+import tables
+from common import say
+from containers import docker
+from start import Start, starting
+
+if TYPE_CHECKING:
+    from servers import Images
 
 # In the container, in place of the command `gunicorn`: the same, with the time at three points.
 LAUNCH = """
@@ -48,89 +49,45 @@ PARTS = {
     "application": "the application; in a new container also the database",
     "workers": "sockets, workers, the first response",
 }
+COLUMNS = ("New, ms", "With its data, ms")
 
 
-def docker(*arguments: str) -> str:
-    """Run a docker command and return what it prints."""
-    return subprocess.check_output(["docker", *arguments], text=True)
+def once(images: Images, *options: str) -> dict[str, float]:
+    """Start the service once; the ms that each part took.
 
+    Raises:
+        AssertionError: if it does not answer.
 
-def responds(port: int) -> bool:
-    """Whether the service responds with a 200 by now."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/livez")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
-
-
-def start(image: str, volume: str | None) -> dict[str, float]:
-    """Start the service once; the seconds that each part took."""
-    name = f"bench-{uuid.uuid4().hex[:12]}"
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    options = ["--network", "host", "--env", f"APP_PORT={port}", "--env", "METRICS_PORT=0"]
-    options += ["--volume", f"{volume}:/data"] if volume else []
+    """
     began = time.time()
-    try:
-        docker("run", "--detach", "--name", name, *options, image, "python3", "-c", LAUNCH)
-        while not responds(port):
-            if time.time() - began > 60:
-                raise SystemExit(f"error: {image} does not respond:\n{docker('logs', name)}")
-            time.sleep(0.002)
+    with starting(Start(images.service, options, ("python3", "-c", LAUNCH))) as server:
         ended = time.time()
-        lines = docker("logs", name).splitlines()
+        lines = docker("logs", server.name).stdout.splitlines()
         points = next(json.loads(line) for line in lines if '"interpreter"' in line)
-        stamp = docker("inspect", "--format", "{{.State.StartedAt}}", name).strip()
-    finally:
-        remove = ["docker", "rm", "--force", "--volumes", name]
-        subprocess.run(remove, check=False, stdout=subprocess.DEVNULL)
+        stamp = docker("inspect", "--format", "{{.State.StartedAt}}", server.name).stdout.strip()
     # Nanoseconds, of which Python takes six digits.
-    started = datetime.fromisoformat(stamp.partition(".")[0] + "+00:00").timestamp()
-    started += float("0." + stamp.partition(".")[2].rstrip("Z"))
-    times = [began, started, *(points[p] for p in list(PARTS)[1:5]), ended]
-    return dict(zip(PARTS, (b - a for a, b in itertools.pairwise(times)), strict=True))
+    whole, _, fraction = stamp.rstrip("Z").partition(".")
+    started = datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{fraction}")
+    times = [began, started, *(points[part] for part in list(PARTS)[1:5]), ended]
+    return {
+        part: (b - a) * 1000 for part, (a, b) in zip(PARTS, itertools.pairwise(times), strict=True)
+    }
 
 
-def bare(image: str) -> float:
-    """The seconds that a container takes which only starts Python."""
-    began = time.time()
-    docker("run", "--rm", image, "python3", "-c", "pass")
-    return time.time() - began
-
-
-def main() -> None:
-    """Measure and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--image", default="flask-microservice")
-    parser.add_argument("--rounds", type=int, default=9)
-    options = parser.parse_args()
-    volume = f"bench-{uuid.uuid4().hex[:12]}"
-    fresh, again, yardstick = [], [], []
-    try:
-        start(options.image, volume)  # makes the database
-        for _ in range(options.rounds):
-            yardstick.append(bare(options.image))
-            fresh.append(start(options.image, None))
-            again.append(start(options.image, volume))
-    finally:
-        remove = ["docker", "volume", "rm", "--force", volume]
-        subprocess.run(remove, check=False, stdout=subprocess.DEVNULL)
-    unit = statistics.median(yardstick)
-    print(f"Python alone, started and ended in a container: {unit * 1000:.0f} ms, here 1.00\n")
-    print("| Part | New, ms | Ratio | With its data, ms | Ratio | |\n|---|---|---|---|---|---|")
-    rows = [*PARTS.items(), ("all", "")]
-    for part, meaning in rows:
-        cells = []
-        for runs in (fresh, again):
-            seconds = [run.get(part, sum(run.values())) for run in runs]
-            middle = statistics.median(seconds)
-            cells += [f"{middle * 1000:.0f}", f"{middle / unit:.2f}"]
-        print(f"| {part} | {' | '.join(cells)} | {meaning} |")
-
-
-if __name__ == "__main__":
-    main()
+def table(images: Images, rounds: int) -> str:
+    """Measure; a row for each part."""
+    found: dict[str, list[dict[str, float]]] = {column: [] for column in COLUMNS}
+    for number in range(rounds):
+        say(f"parts of a start, round {number + 1} of {rounds}")
+        for column, options in zip(
+            COLUMNS, ((), ("--volume", f"{images.volume}:/data")), strict=True
+        ):
+            found[column].append(once(images, *options))
+    rows = []
+    for part, meaning in {**PARTS, "all": ""}.items():
+        middles = (
+            statistics.median(run.get(part, sum(run.values())) for run in runs)
+            for runs in found.values()
+        )
+        rows.append([part, *map(tables.number, middles), meaning])
+    return tables.table(["Part", *COLUMNS, ""], rows)

@@ -20,6 +20,7 @@ import image as project
 import load
 import memory
 import page
+import parts
 import servers
 import shapes
 import sizes
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from servers import Images
 
 ROUNDS, QUICK_ROUNDS, STARTS = 5, 2, 8
-PARTS = (*COMPARISONS, *APART, "starts", "sizes", "memory")
+PARTS = (*COMPARISONS, *APART, "starts", "parts", "sizes", "memory")
 PAGE = ROOT / "docs/benchmarks.md"
 FOLDER = ROOT / "docs/benchmarks"
 
@@ -71,6 +72,7 @@ def single(images: Images, name: str, rounds: int) -> None:
     """One part, printed."""
     others: dict[str, Callable[[], str]] = {
         "starts": lambda: page.starts(start.measure(images, rounds)),
+        "parts": lambda: parts.table(images, rounds),
         "sizes": lambda: page.sizes(sizes.measure()),
         "memory": lambda: page.memory(memory.measure(images)),
     }
@@ -82,11 +84,10 @@ def single(images: Images, name: str, rounds: int) -> None:
 
 def quick(images: Images, rounds: int) -> None:
     """The most important, printed."""
-    for name, comparison in QUICK.items():
-        figures = measure(images, comparison, rounds)
-        print(page.throughput(figures), flush=True)
-        if name == "greeting":
-            print(page.ratios(figures), flush=True)
+    figures = {name: measure(images, each, rounds) for name, each in QUICK.items()}
+    for found in figures.values():
+        print(page.throughput(found))
+    print(page.ratios(figures))
 
 
 def everything(images: Images, rounds: int) -> None:

@@ -78,8 +78,8 @@ class Server:
 
 
 def build_peers(target: str) -> str:
-    """Build the peers' image as a target of its Dockerfile; return its name."""
-    name = f"drydock-bench-{target}:latest"
+    """Build a target of the peers' Dockerfile; return the image's name."""
+    name = project.peer(target)
     command = ["docker", "build", "--provenance=false", "--target", target, "--tag", name]
     command += ["--file", str(PEERS / "Dockerfile"), *base.build_options(), *project.secrets()]
     step(f"building {name}", [*command, str(ROOT)], hint="Run it by hand to see all it prints")
@@ -135,7 +135,8 @@ def prepared(image: str, shape: Shape) -> Iterator[Images]:
     """The images, and a volume with a database that has one note."""
     with probe(image) as service:
         volume = unique("bench")
-        images = Images(service, build_peers("peers"), build_peers("slim"), volume)
+        peers, slim = map(build_peers, project.PEERS)
+        images = Images(service, peers, slim, volume)
         try:
             with running(images, shape, "--env", f"API_TOKEN={TOKEN}") as server:
                 add_note(server)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from common import die, say
-from containers import docker, free_port, unique
+from common import say
+from containers import docker, eventually, free_port, unique
 from servers import NETWORK, Server
 from shapes import CPUS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from servers import Images
 
 # Imports, and answers one request: all that a start consists of without a server.
@@ -56,25 +59,23 @@ def starts(images: Images) -> dict[str, Start]:
     }
 
 
-def first(title: str, start: Start) -> float:
-    """The seconds from the command to the first 200.
+@contextlib.contextmanager
+def starting(start: Start) -> Iterator[Server]:
+    """A container from its start, handed over when it has answered with a 200; then removed.
 
     Raises:
-        SystemExit: if there is none within 30 seconds.
+        AssertionError: if it does not answer within 30 seconds.
 
     """
     server = Server(unique("bench"), free_port())
     variables = ("--env", f"APP_PORT={server.port}", "--env", f"PORT={server.port}")
     options = (*NETWORK, *variables, "--env", "METRICS_PORT=0", *start.options)
     command = ["docker", "run", "--detach", "--name", server.name, *options, start.image]
-    began = time.monotonic()
     try:
         with subprocess.Popen([*command, *start.command], stdout=subprocess.DEVNULL):
-            while server.status() != 200:
-                if time.monotonic() - began > 30:
-                    die(f"{title} does not answer within 30 s")
-                time.sleep(0.002)
-            return time.monotonic() - began
+            what = f"{start.image} answers"
+            eventually(lambda: server.status() == 200, 30, what, every=0.002)
+            yield server
     finally:
         docker("rm", "--force", "--volumes", server.name, check=False)
 
@@ -85,5 +86,7 @@ def measure(images: Images, rounds: int) -> dict[str, list[float]]:
     for number in range(rounds):
         say(f"cold starts, round {number + 1} of {rounds}")
         for title, start in starts(images).items():
-            found.setdefault(title, []).append(first(title, start) * 1000)
+            began = time.monotonic()
+            with starting(start):
+                found.setdefault(title, []).append((time.monotonic() - began) * 1000)
     return found

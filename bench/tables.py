@@ -43,14 +43,14 @@ def cell(samples: Sequence[Sample]) -> str:
     return spread(rates(samples)) + (f", {failed:,} errors" if failed else "")
 
 
-def throughput(figures: Figures) -> str:
+def throughput(figures: Figures, by: str) -> str:
     """A row for each server, a column for each load."""
     loads = list(next(iter(figures.values())))
     rows = ([title, *map(cell, by_load.values())] for title, by_load in figures.items())
-    return table(["Requests/s", *loads], rows)
+    return table([f"Requests/s{by}", *loads], rows)
 
 
-def latencies(figures: Figures) -> str:
+def latencies(figures: Figures, by: str) -> str:
     """The same for p50, p99 and p99.9: the median of the rounds, in ms."""
     loads = list(next(iter(figures.values())))
 
@@ -63,7 +63,7 @@ def latencies(figures: Figures) -> str:
         return " / ".join(number(statistics.median(values)) for values in found)
 
     rows = ([title, *map(middle, by_load.values())] for title, by_load in figures.items())
-    return table(["p50 / p99 / p99.9, ms", *loads], rows)
+    return table([f"p50 / p99 / p99.9, ms{by}", *loads], rows)
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
