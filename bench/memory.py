@@ -56,7 +56,8 @@ def suffices(images: Images, shape: Shape, mebibytes: int) -> bool:
     """Whether a server serves 64 connections without an error or a process killed."""
     limit = f"{mebibytes}m"
     try:
-        with running(images, shape, "--memory", limit, "--memory-swap", limit) as server:
+        limits = ("--memory", limit, "--memory-swap", limit)
+        with running(images, shape, *limits, within=10) as server:
             before = processes(server)
             return not wrk.run(server, LOAD)["errors"] and processes(server) == before
     except AssertionError:  # it does not start, or is gone

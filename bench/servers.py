@@ -56,11 +56,11 @@ class Server:
         finally:
             connection.close()
 
-    def wait(self, title: str) -> None:
-        """Wait until it answers.
+    def wait(self, title: str, within: float) -> None:
+        """Wait until it answers, so many seconds at the most.
 
         Raises:
-            AssertionError: if it ends, or does not answer within 10 seconds.
+            AssertionError: if it ends, or does not answer by then.
 
         """
 
@@ -70,7 +70,7 @@ class Server:
             return self.status() == 200
 
         try:
-            eventually(answers, 10, "it answers")
+            eventually(answers, within, "it answers")
         except AssertionError as problem:
             said = docker("logs", "--tail", "20", self.name, check=False)
             text = f"{title}: {problem}\n{said.stdout}{said.stderr}"
@@ -87,8 +87,8 @@ def build_peers(target: str) -> str:
 
 
 @contextlib.contextmanager
-def running(images: Images, shape: Shape, *options: str) -> Iterator[Server]:
-    """A server that answers; its container is removed in the end.
+def running(images: Images, shape: Shape, *options: str, within: float = 30) -> Iterator[Server]:
+    """A server that answers, within so many seconds; its container is removed in the end.
 
     Raises:
         AssertionError: if it does not start, with what it has said.
@@ -108,7 +108,7 @@ def running(images: Images, shape: Shape, *options: str) -> Iterator[Server]:
     command = (*NETWORK, *words, *options, image, *shape.command)
     try:
         docker("run", "--detach", "--name", server.name, *command)
-        server.wait(shape.title)
+        server.wait(shape.title, within)
         yield server
     finally:
         docker("rm", "--force", "--volumes", server.name, check=False)
