@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import base
 from common import output
 from containers import docker
 from shapes import CPUS
@@ -37,6 +38,8 @@ def about(images: Images, rounds: int) -> dict[str, str]:
     said = docker("run", "--rm", images.peers, "python3", "-c", VERSIONS).stdout
     engine = docker("version", "--format", "{{.Server.Version}}").stdout.strip()
     wrk = re.search(r"wrk \S*?([\d.]+)", output("sh", "-c", "wrk --version || true") or "")
+    image = base.reference().partition("@")[0]
+    stand_in = "a stand-in, which has documentation and translations that the real one has not"
     return {
         "Date": datetime.datetime.now(datetime.UTC).strftime("%B %Y"),
         "Processor": f"{processor()}, {CPUS} cores for servers and load",
@@ -44,5 +47,6 @@ def about(images: Images, rounds: int) -> dict[str, str]:
         "Kernel": f"Linux {platform.release().partition('-')[0]}",
         "Engine": f"Docker {engine}, logs by json-file, the host's network",
         "Versions": ", ".join([*said.splitlines(), f"wrk {wrk[1]}" if wrk else ""]),
+        "Base": f"{image}: {stand_in}" if base.build_options() else image,
         "Rounds": str(rounds),
     }
