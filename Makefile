@@ -29,11 +29,11 @@ SIDE_BY_SIDE := $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-re
 STACKS := $(SIDE_BY_SIDE) --numprocesses 2 tests/drydock/stack
 
 .PHONY: help up down logs dev rollout backup restore debug calls test test-full lint unit image \
-	contract chaos stack fork mutants save push lock upgrade migration format venv docs \
+	contract chaos stack fork mutants bench bench-quick save push lock upgrade migration format venv docs \
 	screenshot clean python
 
 help: ## Show this list
-	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 	@echo "IMAGE=name:tag names the image for every verb; it is now $(IMAGE)."
 
 up: python ## Build and start the stack, wait until it is healthy, show where it is
@@ -113,6 +113,15 @@ fork: $(BIN)/installed ## Make a fork in a temporary folder, add one of each to 
 mutants: $(BIN)/installed ## Prove that the unit tests notice it when a line of drydock is broken
 	@$(BIN)/python scripts/mutants.py
 
+bench: $(BIN)/installed ## Measure the image beside its peers, in 30 minutes; write docs/benchmarks.md
+	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
+	@PYTHONPATH=scripts:tests $(BIN)/python bench/run.py $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(ONLY),--only $(ONLY))
+
+bench-quick: $(BIN)/installed ## Measure the most important of that, in 5 minutes; write nothing
+	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
+	@PYTHONPATH=scripts:tests $(BIN)/python bench/run.py --quick
+
 save: python ## Keep the image in a file: make save FILE=image.tar
 	@$(PYTHON) scripts/image.py save $(if $(FILE),"$(FILE)")
 
@@ -123,7 +132,7 @@ lock: $(BIN)/uv ## Bring the locks in requirements/ up to pyproject.toml; keep t
 upgrade: $(BIN)/uv ## Renew all that is locked, or one: make upgrade PACKAGE=flask
 lock upgrade:
 	$(LOCK) pyproject.toml --output-file requirements/runtime.txt
-	for group in build driver test debug dev; do \
+	for group in build driver test debug dev slim bench; do \
 		$(LOCK) --group $$group --constraints requirements/runtime.txt \
 			--output-file requirements/$$group.txt; \
 	done
@@ -166,7 +175,7 @@ $(BIN)/installed: requirements/runtime.txt requirements/dev.txt pyproject.toml |
 	@$(PYTHON) scripts/tools.py
 
 # Any other word, also one that happens to be a file's or a folder's name.
-NO_VERBS := $(filter-out docs Makefile pyproject.toml,$(wildcard *))
+NO_VERBS := $(filter-out bench docs Makefile pyproject.toml,$(wildcard *))
 .PHONY: $(NO_VERBS)
 $(NO_VERBS) .DEFAULT:
 	@echo "error: there is no verb '$@'; \`make help\` lists them" >&2; exit 2

@@ -26,6 +26,7 @@ import stand_ins
 from common import ROOT, die, entry, output, say
 
 TARGETS = ("runtime", "test", "dev", "debug")  # of the Dockerfile
+PEERS = ("peers", "slim")  # of bench/peers/Dockerfile
 
 # What a failed build's output says, and what that means to the one who typed the command.
 DIAGNOSES = {
@@ -59,6 +60,11 @@ def name(target: str = "runtime") -> str:
     if ":" not in image.rpartition("/")[2]:
         image += ":latest"
     return image if target == "runtime" else f"{image}-{target}"
+
+
+def peer(target: str) -> str:
+    """The name of an image that `make bench` measures this one beside."""
+    return f"drydock-bench-{target}:latest"
 
 
 def git(*arguments: str) -> str:
@@ -241,7 +247,8 @@ def remove() -> None:
     """Remove the images that `build` made, and all stand-ins."""
     stand_ins.remove_link()
     bases = output("docker", "image", "ls", "--quiet", base.STAND_IN) or ""
-    for image in (*map(name, TARGETS), *map(stand_ins.stand_in, stand_ins.NAMES), *bases.split()):
+    made = (*map(name, TARGETS), *map(peer, PEERS), *map(stand_ins.stand_in, stand_ins.NAMES))
+    for image in (*made, *bases.split()):
         if output("docker", "image", "inspect", image) is not None:
             output("docker", "image", "rm", "--force", image)
             say(f"removed the image {image}")

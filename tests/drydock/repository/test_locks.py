@@ -94,9 +94,12 @@ def test_a_lock_that_lacks_something_is_one_clear_line(
 
 
 def test_every_image_installs_locks_with_the_same_options() -> None:
-    """The Dockerfile can't import them: it repeats them, and sees after what is missing."""
-    text = (CHECKOUT / "Dockerfile").read_text().replace("\\\n", " ")
-    assert "PIP_ONLY_BINARY=:all:" in text
+    """The Dockerfiles can't import them: they repeat them, and see after what is missing."""
+    files = [CHECKOUT / "Dockerfile", CHECKOUT / "bench/peers/Dockerfile"]
+    texts = [file.read_text().replace("\\\n", " ") for file in files]
+    for text in texts:
+        assert "PIP_ONLY_BINARY=:all:" in text
+    text = "".join(texts)
     commands = re.findall(r"pip [^&\n]*(?:install|wheel) [^&\n]*-r \S+", text)
     locks = {re.split(r"-r ", command)[1].strip() for command in commands}
     assert locks == {lock.name for lock in LOCKS if lock.name != "dev.txt"}
