@@ -76,7 +76,7 @@ def smallest(images: Images, shape: Shape) -> int:
 
 
 def measure(images: Images) -> dict[str, Memory]:
-    """Measure a few servers, each once: memory is no matter of the machine's mood."""
+    """Measure a few servers, each once. The smallest `--memory` may be a step or two off."""
     found: dict[str, Memory] = {}
     for few in zip(*map(shapes.of_workers, (1, 3, shapes.CPUS)), strict=True):
         one, three, usual = few
