@@ -62,7 +62,7 @@ class ServerLogger(Logger):
     """gunicorn's own messages as all other log lines; one line of ours for each request.
 
     gunicorn's access log costs 17 % of the throughput, since it collects everything that a format
-    could ask for; this one 6 % (bench/throughput.py).
+    could ask for; this one 6 % (`make bench ONLY=cost`).
     """
 
     def setup(self, cfg: Config) -> None:
