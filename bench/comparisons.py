@@ -10,17 +10,17 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import answers
-import load as wrk
 import shapes
+import wrk
 from answers import Request
 from common import say
-from load import Load
 from servers import on_postgres, running
+from wrk import Load
 
 if TYPE_CHECKING:
-    from load import Sample
     from servers import Images
     from shapes import Shape
+    from wrk import Sample
 
 # For each server, each load: a sample for each round.
 Figures = dict[str, dict[str, list["Sample"]]]

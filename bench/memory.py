@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, TypedDict
 
-import load as wrk
 import shapes
+import wrk
 from common import say
 from containers import docker
-from load import Load
 from servers import running
+from wrk import Load
 
 if TYPE_CHECKING:
     from servers import Images, Server

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import image as project
-import load
 import memory
 import page
 import parts
@@ -25,6 +24,7 @@ import servers
 import shapes
 import sizes
 import start
+import wrk
 from about import about
 from common import ROOT, die, entry, say
 from comparisons import APART, COMPARISONS, QUICK, measure
@@ -132,7 +132,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, end)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    load.need_wrk()
+    wrk.need_wrk()
     project.find()
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
     began = time.monotonic()

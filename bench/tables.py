@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from comparisons import Figures
-    from load import Sample
+    from wrk import Sample
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

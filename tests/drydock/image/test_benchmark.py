@@ -11,8 +11,8 @@ import shapes
 from answers import Request
 from comparisons import Comparison, measure
 from containers import docker, unique
-from load import Load
 from servers import Images
+from wrk import Load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
