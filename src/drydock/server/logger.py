@@ -61,8 +61,8 @@ def _is_not_logged_elsewhere(record: logging.LogRecord) -> bool:
 class ServerLogger(Logger):
     """gunicorn's own messages as all other log lines; one line of ours for each request.
 
-    gunicorn's access log costs 17 % of the throughput, since it collects everything that a format
-    could ask for; this one 6 % (`make bench ONLY=cost`).
+    gunicorn's access log costs 19 % of the throughput, since it collects everything that a format
+    could ask for; this one 3 %, if nobody reads it (`make bench ONLY=cost`).
     """
 
     def setup(self, cfg: Config) -> None:
