@@ -113,7 +113,7 @@ fork: $(BIN)/installed ## Make a fork in a temporary folder, add one of each to 
 mutants: $(BIN)/installed ## Prove that the unit tests notice it when a line of drydock is broken
 	@$(BIN)/python scripts/mutants.py
 
-bench: $(BIN)/installed ## Measure the image beside its peers, in 30 minutes; write docs/benchmarks.md
+bench: $(BIN)/installed ## Measure the image beside its peers; write docs/benchmarks.md
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
 	@PYTHONPATH=scripts:tests $(BIN)/python bench/run.py $(if $(ROUNDS),--rounds $(ROUNDS)) \
 		$(if $(ONLY),--only $(ONLY))
