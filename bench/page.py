@@ -134,6 +134,7 @@ def sizes(found: dict[str, Size]) -> str:
     }
     rows = []
     for key, head in heads.items():
+        # The keys are those of Size, but mypy takes only one that is written out.
         values: list[float] = [size[key] for size in found.values()]  # type: ignore[literal-required]
         rows.append([head, *(f"{v:,}" if isinstance(v, int) else tables.number(v) for v in values)])
     return tables.table(["", *found], rows)

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from depth import FULL
 from traffic import Load
 
 if TYPE_CHECKING:
     from stacks import Stack
-
-# Of each client between two requests, in seconds. With none, the load takes the time of a processor
-# that the new replicas need.
-PAUSE = 0 if FULL else 0.02
 
 
 def test_a_rollout_of_three_replicas_costs_no_request(stack: Stack) -> None:
     stack.scale(3)
     before = set(stack.containers("app"))
     (worker,) = stack.containers("background")
-    with Load(stack.address, "/api/notes", clients=8, pause=PAUSE) as load:
+    with Load(stack.address, "/api/notes", clients=8) as load:
         rollout = stack.make("rollout")
     assert rollout.returncode == 0, rollout.stderr
     after = set(stack.containers("app"))
@@ -38,7 +33,7 @@ def test_a_rollout_of_what_does_not_start_leaves_the_old_replicas(stack: Stack) 
     # Of no interest to the migration, which comes first.
     settings.write_text("GUNICORN_CMD_ARGS=--bind=nowhere.invalid:1\n")
     try:
-        with Load(stack.address, "/api/notes", clients=4, pause=PAUSE) as load:
+        with Load(stack.address, "/api/notes", clients=4) as load:
             rollout = stack.make("rollout")
     finally:
         settings.unlink()
