@@ -5,11 +5,10 @@ from __future__ import annotations
 import platform
 from typing import TYPE_CHECKING
 
-from flask import Flask, Response, request
+from flask import Flask, request
 from werkzeug.exceptions import NotFound, SecurityError
 
 from drydock import api, context, database, errors, health, info, logs, metrics, middleware
-from drydock.problems import FIELDS
 from drydock.server.logger import PROBES
 from drydock.variables import EXTENSION
 
@@ -52,8 +51,8 @@ def build(
         settings=settings, engine=engine, info=about, database_problem=probe.problem
     )
     app.before_request(_note_route)
-    app.before_request(_check_host)
-    app.after_request(_add_fields)
+    if settings.trusted_hosts:
+        app.before_request(_check_host)
     errors.init_app(app)
     documented = api.init_app(app, title=about.name, version=about.version)
     for blueprint in (*import_parts(), health.blueprint):
@@ -79,15 +78,8 @@ def _check_host() -> None:
     """
     hosts = context.current().settings.trusted_hosts
     host = request.environ.get("HTTP_HOST", "")
-    if hosts and request.path not in PROBES and not middleware.is_among(host, hosts):
+    if request.path not in PROBES and not middleware.is_among(host, hosts):
         raise SecurityError("This service does not serve the host.")
-
-
-def _add_fields(response: Response) -> Response:
-    """Add what each response has; the first to be registered is called last, after a view's own."""
-    for name, value in FIELDS.items():
-        response.headers.setdefault(name, value)
-    return response
 
 
 def _note_route() -> None:

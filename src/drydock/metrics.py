@@ -8,6 +8,7 @@ and no count is lost. https://prometheus.github.io/client_python/multiprocess/
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import threading
@@ -73,12 +74,17 @@ build = Gauge(
 )
 
 
+@functools.lru_cache(maxsize=1024)
+def _labelled(method: str, route: str, status: str) -> tuple[Counter, Histogram]:
+    return requests.labels(method, route, status), durations.labels(method, route)
+
+
 def count(method: str, route: str | None, status: str, seconds: float) -> None:
     """Count a request that was served; all unknown methods share one label value, as do routes."""
     method = method if method in METHODS else "other"
-    route = route or "unmatched"
-    requests.labels(method, route, status).inc()
-    durations.labels(method, route).observe(seconds)
+    counter, histogram = _labelled(method, route or "unmatched", status)
+    counter.inc()
+    histogram.observe(seconds)
 
 
 def enter_slot(slot: int, threads: int) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.wsgi import ClosingIterator
 
-from drydock import logs, metrics
+from drydock import logs, metrics, problems
 from drydock.logs import current_ids
 
 if TYPE_CHECKING:
@@ -61,8 +61,12 @@ def is_among(host: str, names: tuple[str, ...]) -> bool:
     )
 
 
+# What each response has that does not set it itself, by the name in lower case.
+FIELDS = {name.lower(): (name, value) for name, value in problems.FIELDS.items()}
+
+
 class Observe:
-    """Gives each request its ids, and counts and times its response."""
+    """Gives each request its ids and each response its fields; counts and times it."""
 
     def __init__(self, application: WSGIApplication) -> None:
         """Wrap `application`."""
@@ -82,6 +86,8 @@ class Observe:
         def start(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:  # noqa: ANN401
             nonlocal status
             status = line[:3]
+            set_already = {name.lower() for name, _ in headers}
+            headers += [field for name, field in FIELDS.items() if name not in set_already]
             headers.append(("X-Request-ID", ids[0]))
             return start_response(line, headers, exc_info)
 

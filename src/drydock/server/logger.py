@@ -51,6 +51,8 @@ def write_error(sock: socket.socket, status_int: int, reason: str, mesg: str) ->
 
 # There is no setting for it; a contract test sends what gunicorn rejects.
 gunicorn.util.write_error = write_error
+# The same, made once a second instead of once for each response.
+gunicorn.util.http_date = responses.http_date
 
 
 def _is_not_logged_elsewhere(record: logging.LogRecord) -> bool:

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import email.utils
+import functools
 import http
 import json
+import time
 import uuid
 
 import gunicorn
 
 from drydock import logs, problems
 from drydock.server.rejections import rejections
+
+
+@functools.lru_cache(maxsize=2)
+def _date(second: int) -> str:
+    return email.utils.formatdate(second, usegmt=True)
+
+
+def http_date(timestamp: float | None = None) -> str:
+    """The field Date (RFC 9110, 5.6.7): of now, or of so many seconds since 1970."""
+    return _date(int(time.time() if timestamp is None else timestamp))
 
 
 def _message(
@@ -20,7 +32,7 @@ def _message(
     head = (
         f"HTTP/{version} {status}",
         f"Server: {gunicorn.SERVER}",
-        f"Date: {email.utils.formatdate(usegmt=True)}",
+        f"Date: {http_date()}",
         f"Connection: {connection}",
         f"Content-Type: {content_type}",
         f"Content-Length: {len(body)}",

@@ -118,6 +118,8 @@ class Worker(ThreadWorker):
 
     def init_process(self) -> None:
         """Prepare this process, then run; gthread's own would make another pool and poller."""
+        # gunicorn looks a setting up some 20 times for each request, each time in two steps.
+        vars(self.cfg).update({name: each.get() for name, each in self.cfg.settings.items()})
         wanted = self.settings.web_connections or plan().connections
         self.build(capacity(wanted, self.cfg.threads))
         sys.setswitchinterval(SWITCH_INTERVAL)
