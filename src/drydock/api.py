@@ -71,16 +71,13 @@ class Blueprint(flask_smorest.Blueprint):
     ARGUMENTS_PARSER = Parser()
 
     def problems(self, *statuses: int) -> Callable[[Any], Any]:
-        """Document the errors that a path can respond with, beside those of every path."""
+        """Document the errors that a path can respond with, beside those of every path.
 
-        def decorate(function: Any) -> Any:  # noqa: ANN401
-            for status in {*statuses, 400, 414, 431, 500}:
-                function = self.alt_response(status, schema=Problem, content_type=CONTENT_TYPE)(
-                    function
-                )
-            return function
-
-        return decorate
+        By their names, in one step: a schema for each status would be copied again and again while
+        the service starts, and each step is one more function that every request passes.
+        """
+        every = {*statuses, 400, 414, 431, 500}
+        return self.doc(responses={status: http.HTTPStatus(status).name for status in every})  # type: ignore[no-any-return]
 
 
 class Api(flask_smorest.Api):
