@@ -21,11 +21,13 @@ from start import Start, starting
 if TYPE_CHECKING:
     from servers import Images
 
-# In the container, in place of the command `gunicorn`: the same, with the time at three points.
+# In the container, in place of the command `gunicorn`: the same, with the time at three points. The
+# garbage collector is off, as by deploy/sitecustomize.py, and gunicorn's order of imports is kept.
 LAUNCH = """
-import time
+import gc, time
+gc.disable()
 points = {"interpreter": time.time()}
-import app, drydock.factory, drydock.server.hooks, drydock.server.logger, gunicorn.app.wsgiapp
+import gunicorn.app.wsgiapp, app, drydock.server.config, drydock.server.worker, drydock.factory
 app.service.import_parts()
 points["imports"] = time.time()
 build = drydock.factory.build

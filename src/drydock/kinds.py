@@ -6,8 +6,7 @@ import ipaddress
 import re
 from pathlib import Path
 
-from marshmallow import ValidationError, fields, validate
-
+from drydock.schemas import ValidationError, fields, validate
 from drydock.validators import Printable
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

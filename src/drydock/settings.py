@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from marshmallow import fields, validate
-
 from drydock.kinds import (
     LONGEST_TOKEN,
     SHORTEST_TOKEN,
@@ -21,6 +19,7 @@ from drydock.kinds import (
     text,
     words,
 )
+from drydock.schemas import fields, validate
 from drydock.variables import SettingsError, Variables, setting, whole
 
 __all__ = ["Settings", "SettingsError", "one_of", "setting", "text", "whole"]

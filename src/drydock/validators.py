@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from marshmallow import ValidationError, validate
+from drydock.schemas import ValidationError, validate
 
 
 class Printable(validate.Validator):

@@ -12,9 +12,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from marshmallow import Schema, ValidationError, fields, validate
-
 from drydock.failures import StartError
+from drydock.schemas import Schema, ValidationError, fields, validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

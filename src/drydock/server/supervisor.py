@@ -242,9 +242,10 @@ def take_over(
     """Supervise the arbiter, which is about to start its first workers; see Supervisor."""
     arbiter.supervisor = Supervisor(arbiter, drain_seconds, spare=spare, on_tick=on_tick)
     # The garbage collector no longer visits, and so no longer writes to, the objects that exist
-    # now: the workers go on sharing that memory.
-    gc.collect()
+    # now: the workers go on sharing that memory. In the image it was off until here
+    # (deploy/sitecustomize.py).
     gc.freeze()
+    gc.enable()
 
 
 def note_end(arbiter: Arbiter, worker: SlotWorker) -> None:

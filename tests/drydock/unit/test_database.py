@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -172,6 +174,28 @@ def test_the_embedded_database_is_made_and_migrated_by_itself(tmp_path: Path) ->
     assert app.test_client().get("/notes").status_code == 200
     assert (tmp_path / "new" / "folder" / database.FILE).exists()
     State.of(app).engine.dispose()
+
+
+START = """
+import sys
+from pathlib import Path
+from probe import create_app
+from probe.settings import Settings
+app = create_app(Settings(data_dir=Path(sys.argv[1])))
+assert app.test_client().get("/notes").status_code == 200
+print("imported:", *(name for name in ("alembic", "mako", "psycopg") if name in sys.modules))
+"""
+
+
+def test_a_start_with_a_database_that_is_up_to_date_imports_no_alembic(tmp_path: Path) -> None:
+    def start() -> str:
+        command = [sys.executable, "-c", START, str(tmp_path)]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()[-1]
+
+    assert start() == "imported: alembic mako"  # which make the database
+    assert start() == "imported:"
 
 
 def test_sqlite_is_set_up_for_readers_beside_a_writer(tmp_path: Path) -> None:

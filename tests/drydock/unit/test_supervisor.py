@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -108,6 +109,17 @@ def test_a_stop_drains_then_ends_and_a_second_signal_waits_for_nothing(arbiter: 
     arbiter.pid = -1
     handler(signal.SIGINT, None)
     assert arbiter.killed == [130]
+
+
+def test_the_workers_memory_is_frozen_and_garbage_is_collected_from_then_on(arbiter: Any) -> None:
+    gc.disable()  # as deploy/sitecustomize.py does
+    try:
+        supervisor.take_over(arbiter, 0)
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
+        gc.enable()
 
 
 def test_a_second_signal_that_came_before_the_first_was_handled_counts_too(arbiter: Any) -> None:
