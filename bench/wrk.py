@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import json
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from servers import Server
 
 SCRIPT = Path(__file__).with_name("report.lua")
+# Seconds before a load, in which all workers of a server learn that the last one's connections are
+# closed: else some seem to have many, and new ones are shared badly.
+PAUSE = 0.2
 
 
 class Sample(TypedDict):
@@ -87,6 +91,7 @@ def run(server: Server, load: Load) -> Sample:
         SystemExit: if wrk itself fails.
 
     """
+    time.sleep(PAUSE)
     with contextlib.ExitStack() as stack:
         if load.beside:
             # It starts first and ends last: there is no moment without it.

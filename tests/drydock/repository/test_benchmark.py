@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 import answers
+import page
 import tables
 from answers import Request
+from checkouts import CHECKOUT
 from servers import Server
 
 if TYPE_CHECKING:
@@ -86,3 +89,11 @@ def test_a_difference_within_the_noise_is_called_equal() -> None:
     """Rounds that do not agree on who is faster say nothing, whatever the medians are."""
     assert tables.ratio([110, 120, 99], [100, 100, 100]) == "1.10 (0.99 to 1.20), equal"
     assert tables.ratio([110, 120, 101], [100, 100, 100]) == "1.10 (1.01 to 1.20)"
+
+
+def test_the_page_says_what_was_measured() -> None:
+    """And nothing else: it is written by `make bench`, from the figures beside it."""
+    figures = (CHECKOUT / "docs/benchmarks/figures.json").read_text()
+    assert (CHECKOUT / "docs/benchmarks.md").read_text() == page.document(json.loads(figures))
+    for plot in ("throughput", "latency", "workers", "connections", "starts"):
+        assert "<svg" in (CHECKOUT / f"docs/benchmarks/{plot}.svg").read_text()
