@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+pytestmark = pytest.mark.early
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of this checkout, to be changed freely."""

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     Run = Callable[..., Container]
 
+pytestmark = pytest.mark.early
+
 TOKEN = "a-token-for-the-tests"
 WRITER = {"Authorization": f"Bearer {TOKEN}"}
 JSON = WRITER | {"Content-Type": "application/json"}
