@@ -23,7 +23,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 upgrade: LOCK += $(if $(PACKAGE),--upgrade-package "$(PACKAGE)",--upgrade)
 
 # Each worker takes one file after the other; what is marked `alone` comes last, one by one. More
-# workers than cores, since they wait more than they compute.
+# workers than cores, since each waits for part of its time.
 SIDE_BY_SIDE := $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 # Two stacks at once: each is some seven containers.
 STACKS := $(SIDE_BY_SIDE) --numprocesses 2 tests/drydock/stack

@@ -91,6 +91,7 @@ def debug_port() -> str:
 def start() -> None:
     """Build and start what has changed."""
     image.build("dev")
+    stack.config.cache_clear()  # the files that compose reads are others now, or were edited
     done = stack.start()
     if done.returncode != 0:
         if any(word in done.stderr for word in ("already allocated", "address already in use")):

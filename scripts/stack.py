@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import ipaddress
 import json
 import os
@@ -34,8 +35,12 @@ def compose(*arguments: str) -> subprocess.CompletedProcess[str]:
     return capture(*COMPOSE, *arguments)
 
 
+@functools.cache
 def config() -> dict[str, Any]:
-    """The stack as compose understands it, with what .env and the environment say."""
+    """The stack as compose understands it, with what .env and the environment say.
+
+    Read once, for compose takes its time: whatever changes it clears the cache.
+    """
     done = compose("config", "--format", "json")
     if done.returncode != 0:
         die(f"compose.yaml: {done.stderr.strip()}")
@@ -152,6 +157,7 @@ def prepare() -> None:
 def use_stand_ins() -> None:
     """Have compose take the stand-ins where it needs them, whatever files it has to read."""
     wanted = stand_ins.put_in_place()
+    config.cache_clear()
     if wanted and config()["services"]["db"]["image"] != stand_ins.stand_in("db"):
         die(
             f"COMPOSE_FILE leaves out {stand_ins.LINK.name}, which no registry can be reached"

@@ -1,9 +1,9 @@
 """Run the unit tests side by side: in the image, on SQLite and on PostgreSQL; on this machine.
 
 In the image its own interpreter runs them, on this machine that of .venv; on PostgreSQL, those of
-the template's that have a database. They wait more than they compute, so all of them at once, with
-several workers, take little longer than one. Run with tests/ on the path: this uses its
-module `containers`.
+the template's that have a database. All at once, for each waits for part of its time; with no more
+workers than that takes, since each of them collects all the tests. Run with tests/ on the path:
+this uses its module `containers`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ SUITES = {"drydock": "tests/drydock/unit", "app": "tests/app"}
 # How much each must cover; of the fork's, pyproject.toml says it.
 COVERAGE = {"drydock": ("--cov-fail-under=95",), "app": ()}
 PYTEST = ("-m", "pytest", "-p", "no:cacheprovider")
-SIDE_BY_SIDE = ("--numprocesses=3", "--dist=worksteal")
+# The template's, of which some wait for seconds.
+SIDE_BY_SIDE = ("--numprocesses=2", "--dist=worksteal")
 MEASURED = ("--cov-branch", "--cov-report=term:skip-covered")
 # As the service itself is run, except for its limits: some tests start several processes.
 HARDENED = (
@@ -43,8 +44,9 @@ def on_sqlite() -> Commands:
     """Each suite in the image, with the coverage that it must have."""
     for package, tests in SUITES.items():
         options = (*HARDENED, "--network", "none", image.name("test"), "python3", *PYTEST)
+        workers = SIDE_BY_SIDE if package == "drydock" else ()
         cover = (f"--cov={package}", *MEASURED, *COVERAGE[package])
-        yield ("docker", "run", *options, *SIDE_BY_SIDE, *cover, tests)
+        yield ("docker", "run", *options, *workers, *cover, tests)
 
 
 def on_postgresql() -> Commands:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from containers import Container
 
 # Of requests, for each operation at the most.
-EXAMPLES = 500 if FULL else 100
+EXAMPLES = 500 if FULL else 40
 
 
 def check_api(container: Container, token: str, folder: Path, *, examples: int) -> int:

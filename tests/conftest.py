@@ -39,12 +39,14 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put what is marked `alone` last, where workers run files side by side, and its file late.
 
-    Else a worker would wait with such a test until the others have run out of files.
+    Else a worker would wait with such a test until the others have run out of files. A file that is
+    marked `early` comes first: it takes long, and nobody else has anything to do in the end.
     """
     if hasattr(config, "workerinput"):
         alone = {item for item in items if item.get_closest_marker("alone")}
         late = {item.path for item in alone}
-        items.sort(key=lambda item: (item.path in late, item in alone))
+        early = {item.path for item in items if item.get_closest_marker("early")}
+        items.sort(key=lambda item: (item.path in late, item.path not in early, item in alone))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -78,11 +78,11 @@ def free_port() -> int:
 
 
 def eventually(
-    condition: Callable[[], Any], within: float, what: str, *, every: float = 0.1
+    condition: Callable[[], Any], within: float, what: str, *, every: float = 0.25
 ) -> Any:
     """Wait until `condition()` is true, `within` seconds at the most; return what it gave.
 
-    It is asked every so many seconds.
+    It is asked every so many seconds; not more often, since most ask by starting a program.
     """
     deadline = time.monotonic() + within
     while not (result := condition()):
@@ -111,7 +111,7 @@ class Container:
                 raise AssertionError(f"it ended with {state['ExitCode']}: {self.logs()}")
             return "yes" if state["Health"]["Status"] == "healthy" else None
 
-        eventually(settled, 60, "healthy", every=0.25)  # each look starts a program
+        eventually(settled, 60, "healthy", every=0.5)  # Docker checks once a second
         return self
 
     def get(self, path: str, method: str = "GET", **options: Any) -> urllib3.BaseHTTPResponse:

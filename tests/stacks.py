@@ -77,7 +77,7 @@ class Stack:
 
     def running(self) -> list[str]:
         """The services that have a running container: a fork's own are among them."""
-        found = self.compose("ps", "--services", "--status=running").split()
+        found = sorted(set(self.listed('{{.Label "com.docker.compose.service"}}')))
         assert {"db", "app", "background", "gateway"} <= set(found)
         return found
 
@@ -88,7 +88,17 @@ class Stack:
 
     def containers(self, service: str) -> list[str]:
         """The ids of the service's running containers."""
-        return self.compose("ps", "--quiet", service).split()
+        return self.listed("{{.ID}}", f"label=com.docker.compose.service={service}")
+
+    def listed(self, column: str, *filters: str) -> list[str]:
+        """A column of the list of running containers.
+
+        Not by compose, which takes ten times as much of the processor for it.
+        """
+        project = f"label=com.docker.compose.project={self.project}"
+        filters += ("status=running", "label=com.docker.compose.oneoff=False", project)
+        options = (word for each in filters for word in ("--filter", each))
+        return docker("ps", "--no-trunc", "--format", column, *options).stdout.splitlines()
 
     def get(self, path: str, method: str = "GET", **options: Any) -> urllib3.BaseHTTPResponse:
         options = {"retries": False, "redirect": False, "timeout": 30} | options
@@ -116,12 +126,12 @@ class Stack:
     def ready(self) -> None:
         """Wait until all is as it was."""
         eventually(lambda: self.get("/api/notes").status == 200, 60, "the service responds again")
-        ids = [each for name in self.running() for each in self.containers(name)]
+        self.running()
 
         def healthy() -> bool:
-            return all(inspect(each)["State"]["Health"]["Status"] == "healthy" for each in ids)
+            return all("(healthy)" in each for each in self.listed("{{.Status}}"))
 
-        eventually(healthy, 60, "all is healthy")
+        eventually(healthy, 60, "all is healthy", every=0.5)
 
 
 def add_services(checkout: Path) -> None:

@@ -119,7 +119,7 @@ def test_workers_share_the_connections(image: str) -> None:
 
 
 def test_the_memory_of_a_worker_stays(image: str) -> None:
-    requests = 200_000 if FULL else 20_000
+    requests = 200_000 if FULL else 10_000
     clients = ("--clients", 16, "--keep-alive", "--seconds")
     with server(image) as container:
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+pytestmark = pytest.mark.early
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of this checkout, to be changed freely."""
@@ -180,13 +183,13 @@ def test_the_debug_image_is_the_same_application_with_a_shell(
         *base.build_options(),
         str(checkout),
     )
-    for tool in ("bash", "curl", "ps", "strace", "ss"):
-        docker("run", "--rm", name, "bash", "-c", f"command -v {tool}")
-    assert docker("run", "--rm", name, "id", "-un").stdout.strip() == "nonroot"
     for key in ("Cmd", "User", "WorkingDir", "Healthcheck", "StopSignal", "ExposedPorts"):
         assert inspect(name)["Config"][key] == inspect(image)["Config"][key]
     with started(name) as container:
         container.wait_until_healthy()
+        for tool in ("bash", "curl", "ps", "strace", "ss"):
+            docker("exec", container.name, "bash", "-c", f"command -v {tool}")
+        assert docker("exec", container.name, "id", "-un").stdout.strip() == "nonroot"
         inside = docker("exec", container.name, "curl", "-fsS", "localhost:5000/livez").stdout
         assert '"ok"' in inside
 

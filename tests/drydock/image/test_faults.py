@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     Run = Callable[..., Container]
 
+pytestmark = pytest.mark.early
+
 HEADERS = {"Authorization": "Bearer a-token-for-the-tests", "Content-Type": "application/json"}
 TOKEN = ("-e", "API_TOKEN=a-token-for-the-tests")
 BOOTED = "Booting worker"

@@ -115,10 +115,9 @@ def test_listens_on_both_families_also_where_there_is_no_ipv6(run: Run, ipv6: bo
     assert "Listening at: http://[::]:5000" in container.logs()
 
 
-def test_serves_plainly_as_in_the_readme(run: Run) -> None:
-    container = run("-e", "APP_ENV=production").wait_until_healthy()
-    assert container.get("/health").json() == {"status": "healthy", "environment": "production"}
-    assert container.get("/readyz").json() == {"status": "ok", "checks": {"database": "ok"}}
+def test_serves_plainly_as_in_the_readme(service: Container) -> None:
+    assert service.get("/health").json() == {"status": "healthy", "environment": "production"}
+    assert service.get("/readyz").json() == {"status": "ok", "checks": {"database": "ok"}}
 
 
 def test_the_service_s_own_api_is_as_it_describes_itself(run: Run, tmp_path: Path) -> None:
@@ -186,10 +185,9 @@ print(cpu({check!r}) / cpu(["python3", "-IS", "-c", "import socket, time"]))
     assert float(service.python(code)) < 2
 
 
-def test_what_it_prints_is_what_docker_logs_shows(run: Run) -> None:
-    container = run().wait_until_healthy()
-    container.get("/a-line-to-look-for")
-    logs = container.logs()
+def test_what_it_prints_is_what_docker_logs_shows(service: Container) -> None:
+    service.get("/a-line-to-look-for")
+    logs = service.logs()
     assert "/a-line-to-look-for" in logs
     assert "Listening at" in logs
 

@@ -1,4 +1,7 @@
-"""One stack for the tests of a file: `make up` in a copy of this checkout, as its own project."""
+"""One stack for the tests that leave it as it was: `make up` in a copy of this checkout.
+
+Each process has its own, as a project of its own.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     return report
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shared_stack(probe: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     checkout = copy(tmp_path_factory.mktemp("stack") / "checkout")
     add_services(checkout)
@@ -60,13 +63,21 @@ def shared_stack(probe: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture
 def stack(shared_stack: Stack, request: pytest.FixtureRequest) -> Iterator[Stack]:
-    """The stack of the tests in a file; what a failed one broke is repaired before the next."""
+    """The stack that tests share; what a failed one broke is repaired before the next."""
     yield shared_stack
     if request.node.stash.get(FAILED, False):
         (shared_stack.checkout / ".env").unlink(missing_ok=True)
         shared_stack.make("down")
         up = shared_stack.make("up")
         assert up.returncode == 0, up.stderr
+
+
+@pytest.fixture
+def three(stack: Stack) -> Iterator[Stack]:
+    """The same with three replicas of the service; in the end with one again."""
+    stack.scale(3)
+    yield stack
+    stack.scale(1)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import socket
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from checkouts import environment
-from containers import docker, inspect, unique
+from containers import docker, inspect, started, unique
 from stacks import add_services
 
 if TYPE_CHECKING:
@@ -136,10 +137,15 @@ def test_nothing_but_the_gateway_reaches_an_outside_address(stack: Stack) -> Non
             command = python if stack.of_the_image(container) else shell
             return docker("exec", container, *command, check=False).returncode == 0
 
-        for service in sorted({*stack.running()} - {"gateway"}):
-            for container in stack.containers(service):
-                reached = [to for to in map(address, NETWORKS) if connects(container, to)]
-                assert reached == [], service
+        tried = [
+            (service, network, container, address(network))
+            for service in {*stack.running()} - {"gateway"}
+            for container in stack.containers(service)
+            for network in NETWORKS
+        ]
+        with concurrent.futures.ThreadPoolExecutor(len(tried)) as pool:  # most time out
+            reached = pool.map(lambda each: connects(*each[2:]), tried)
+            assert [each[:2] for each, did in zip(tried, reached, strict=True) if did] == []
         (gateway,) = stack.containers("gateway")
         # The official image has no bash.
         url = f"http://{address('outer')}:{port}/"
@@ -247,20 +253,20 @@ def test_a_rollout_of_nothing_says_so(small: Stack) -> None:
 
 
 def test_a_service_that_restarts_again_and_again_is_named_with_its_last_lines(
-    small: Stack,
+    stack: Stack,
 ) -> None:
-    add_services(small.checkout)
-    file = small.checkout / "compose.yaml"
-    file.write_text(
-        file.read_text().replace(
-            "    command: [app, work]\n    environment:\n",
-            "    command: [app, work]\n    environment:\n      WORK_INTERVAL: never\n",
-            1,
-        )
-    )
-    up = small.make("up", COMPOSE_PROFILES="tests")
+    file = stack.checkout / "compose.yaml"
+    text = file.read_text()
+    command = "    command: [app, work]\n    environment:\n"
+    assert command in text
+    file.write_text(text.replace(command, f"{command}      WORK_INTERVAL: never\n", 1))
+    try:
+        up = stack.make("up")
+    finally:
+        file.write_text(text)
     assert up.returncode != 0
     assert "WORK_INTERVAL='never'" in up.stdout + up.stderr
+    assert stack.make("up").returncode == 0
 
 
 def test_a_service_that_can_t_have_two_containers_is_named(stack: Stack) -> None:
@@ -276,12 +282,14 @@ def test_a_service_that_can_t_have_two_containers_is_named(stack: Stack) -> None
     assert "app has a container_name, so there can't be two; remove it" in rollout.stderr
 
 
-def test_a_port_in_use_is_one_clear_line(stack: Stack, small: Stack) -> None:
-    port = stack.variables["PORT"]
-    done = small.make("up", PORT=port)
+def test_a_port_in_use_is_one_clear_line(stack: Stack) -> None:
+    sleep = ("python3", "-c", "import time; time.sleep(60)")
+    with started(stack.variables["IMAGE"], command=sleep) as other:
+        done = stack.make("up", PORT=str(other.port))
     assert done.returncode != 0
-    assert f"error: port {port} is in use on this machine" in done.stderr
+    assert f"error: port {other.port} is in use on this machine" in done.stderr
     assert "Traceback" not in done.stderr
+    assert stack.make("up").returncode == 0
 
 
 def test_clean_keeps_the_data_unless_asked_to_delete_it(small: Stack) -> None:

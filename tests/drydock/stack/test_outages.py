@@ -50,17 +50,16 @@ def test_without_its_database_it_says_so_and_recovers_by_itself(
     stack.ready()
 
 
-def test_a_replica_s_violent_end_costs_no_request(stack: Stack) -> None:
-    stack.scale(3)
-    before = stack.containers("app")
-    with Load(stack.address, "/api/notes", clients=8) as load:
+def test_a_replica_s_violent_end_costs_no_request(three: Stack) -> None:
+    before = three.containers("app")
+    with Load(three.address, "/api/notes", clients=8) as load:
         time.sleep(2)
-        kill(stack, before[1])
+        kill(three, before[1])
         time.sleep(4)
     assert len(load.outcomes) > 100
     assert not load.failures(), load.failures()[:3]
-    eventually(lambda: len(stack.containers("app")) == 3, 30, "it is started anew")
-    stack.ready()
+    eventually(lambda: len(three.containers("app")) == 3, 30, "it is started anew")
+    three.ready()
 
 
 def test_no_replica_at_all_is_a_503_and_then_it_comes_back(stack: Stack) -> None:

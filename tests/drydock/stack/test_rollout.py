@@ -10,19 +10,18 @@ if TYPE_CHECKING:
     from stacks import Stack
 
 
-def test_a_rollout_of_three_replicas_costs_no_request(stack: Stack) -> None:
-    stack.scale(3)
-    before = set(stack.containers("app"))
-    (worker,) = stack.containers("background")
-    with Load(stack.address, "/api/notes", clients=8) as load:
-        rollout = stack.make("rollout")
+def test_a_rollout_of_three_replicas_costs_no_request(three: Stack) -> None:
+    before = set(three.containers("app"))
+    (worker,) = three.containers("background")
+    with Load(three.address, "/api/notes", clients=8) as load:
+        rollout = three.make("rollout")
     assert rollout.returncode == 0, rollout.stderr
-    after = set(stack.containers("app"))
+    after = set(three.containers("app"))
     assert len(after) == 3
     assert not before & after
     for word in ("replaced 3 of 3 of app", "replaced 1 of 1 of background"):
         assert word in rollout.stderr
-    assert worker not in stack.containers("background")
+    assert worker not in three.containers("background")
     assert len(load.outcomes) > 100
     assert not load.failures(), load.failures()[:3]
 

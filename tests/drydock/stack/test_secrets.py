@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 from typing import TYPE_CHECKING
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from stacks import Stack
 
 NAMES = ("db_owner_password", "db_password", "api_token")
+SERVICE = "com.docker.compose.service"
+ENVIRONMENTS = """
+import json
+print(json.dumps([open(f"/proc/{{pid}}/environ").read() if pid else "" for pid in {}]))
+"""
 READ = "import os; print(os.geteuid(), open('/run/secrets/{}').read().strip())"
 
 
@@ -76,22 +82,20 @@ def test_no_secret_is_in_what_the_engine_knows_or_the_container_says(stack: Stac
     stack.add("with the token")
     services = stack.compose("config", "--services").split()
     assert {"db", "migrate", "app", "gateway"} <= set(services)
-    for service in services:
-        ids = stack.compose("ps", "--all", "--quiet", service).split()
-        assert ids, service
-        for container in ids:
-            inspected = docker("inspect", container).stdout
-            image = json.loads(inspected)[0]["Image"]
-            logs = docker("logs", container)
-            pid = json.loads(inspected)[0]["State"]["Pid"]
-            show = f"print(open('/proc/{pid}/environ').read())"
-            environment = stack.outside(show) if pid else ""
-            # (nginx writes its title over its environment.)
-            assert service == "gateway" or not pid or "PATH=" in environment
-            history = docker("history", "--no-trunc", image).stdout
-            places = (inspected, logs.stdout, logs.stderr, environment, history)
-            for value in values(stack):
-                assert not [place for place in places if value in place], service
+    ids = stack.compose("ps", "--all", "--quiet").split()
+    found = [inspect(container) for container in ids]
+    assert set(services) <= {each["Config"]["Labels"][SERVICE] for each in found}
+    pids = [each["State"]["Pid"] for each in found]  # 0 is none
+    environments = json.loads(stack.outside(ENVIRONMENTS.format(pids)))
+    for each, environment in zip(found, environments, strict=True):
+        service = each["Config"]["Labels"][SERVICE]
+        logs = docker("logs", each["Id"])
+        # (nginx writes its title over its environment.)
+        assert service == "gateway" or not each["State"]["Pid"] or "PATH=" in environment
+        history = docker("history", "--no-trunc", each["Image"]).stdout
+        places = (json.dumps(each), logs.stdout, logs.stderr, environment, history)
+        for value in values(stack):
+            assert not [place for place in places if value in place], service
 
 
 def test_neither_git_nor_the_build_sees_them(stack: Stack) -> None:
@@ -104,6 +108,7 @@ def test_neither_git_nor_the_build_sees_them(stack: Stack) -> None:
         text=True,
         check=True,
     ).stdout
+    shutil.rmtree(repository / ".git")
     assert "compose.yaml" in listed
     assert "secrets/" not in listed
     assert "compose.override.yaml" not in listed
