@@ -52,17 +52,15 @@ class Loop:
             now = time.monotonic()
             if now >= self.next_tick and not self._tick(now):
                 return
-            timeout = 0 if self.next_tick <= now or self.pool.waiting else self.tick
+            timeout = self.tick if self.next_tick > now else 0
             timeout = min(timeout, self.log.send(now, in_flight=self.pool.in_flight))
             for descriptor, _ in poll(self.acceptor.next_look(now, timeout)):
                 if connection := connections.get(descriptor):
                     on_client(connection)
                 elif descriptor == wake_descriptor:
-                    self.poller.clear_wake()
+                    self._on_wake()
                 else:
                     on_listener(descriptor)
-            self.pool.run()
-            self._complete()
 
     def _tick(self, now: float) -> bool:
         """Do what is due by the clock; return whether to go on."""
@@ -74,8 +72,9 @@ class Loop:
         self.acceptor.resume()
         return self.shutdown.step(now)
 
-    def _complete(self) -> None:
+    def _on_wake(self) -> None:
         """Go on with the connections whose requests threads have served."""
+        self.poller.clear_wake()
         completed = False
         while connection := self.pool.next_completed():
             completed = True
