@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime
 import json
 import logging
 import re
@@ -109,6 +110,13 @@ def test_an_access_line_is_one_line_short_enough_for_a_pipe(log_format: str) -> 
     if log_format == "json":
         assert json.loads(line)["level"] == "info"
         assert line == json.dumps(json.loads(line))
+
+
+@pytest.mark.parametrize("seconds", [0, 0.0005, 0.9999994, 0.9999996, 1_795_000_000.001])
+def test_a_time_has_its_milliseconds(seconds: float) -> None:
+    exact = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    expected = exact.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    assert logs.timestamp(seconds) == expected
 
 
 def test_an_access_line_has_all_of_the_request_but_the_query() -> None:
