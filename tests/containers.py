@@ -92,6 +92,25 @@ def eventually(
     return result
 
 
+@contextlib.contextmanager
+def paused(container: str) -> Iterator[None]:
+    """Freeze all its processes for a while.
+
+    Under load the engine may give up ("unable to freeze"), having let them go on.
+    """
+
+    def freeze() -> bool:
+        done = docker("pause", container, check=False)
+        assert done.returncode == 0 or "unable to freeze" in done.stderr, done.stderr
+        return done.returncode == 0
+
+    eventually(freeze, 30, "paused")
+    try:
+        yield
+    finally:
+        docker("unpause", container)
+
+
 @dataclasses.dataclass
 class Container:
     """A started container."""

@@ -22,7 +22,7 @@ from chaos.harness import (
     server,
     workers,
 )
-from containers import docker, eventually
+from containers import docker, eventually, paused
 from depth import FULL, rounds
 
 
@@ -172,9 +172,8 @@ def test_no_request_is_lost_by_a_pause(image: str) -> None:
             before = workers(container)
             for _ in rounds(full=10, short=1):
                 time.sleep(1)
-                docker("pause", container.name)
-                time.sleep(4)
-                docker("unpause", container.name)
+                with paused(container.name):
+                    time.sleep(4)
             time.sleep(2)
             for clients in (each, kept):
                 result = clients.result(finish=True)

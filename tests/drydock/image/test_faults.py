@@ -204,9 +204,10 @@ def test_a_jump_of_the_clock_does_no_harm(run: Run, clock: Path) -> None:
                 assert add(container, f"after {days} days").status == 201
         finally:
             stop = True
-    responses = [status for each in clients for status in each.result()]
-    assert len(responses) > 100
-    assert set(responses) == {200}
+    responses = [each.result() for each in clients]
+    # Nobody stood still: each of four jumps saw each of two paths answered, and more than that.
+    assert min(map(len, responses)) > 8
+    assert {status for each in responses for status in each} == {200}
     assert container.logs().count(BOOTED) == 2
     assert container.health() == "healthy"
     assert len(titles(container)) == 4

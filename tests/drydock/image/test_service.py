@@ -20,6 +20,7 @@ from containers import (
     ended,
     eventually,
     inspect,
+    paused,
     remove_containers,
     started,
     unique,
@@ -173,16 +174,13 @@ def test_a_database_that_swallows_packets_costs_no_more_than_the_timeouts(
     docker("run", "--rm", *environment, image, "app", "migrate")
     container = run(*environment).wait_until_healthy()
     assert titles(container) == []
-    docker("pause", server)
-    try:
+    with paused(server):
         for _ in range(3):
             began = time.monotonic()
             assert container.get("/readyz").status == 503
             assert time.monotonic() - began < 4
         assert container.get("/livez").status == 200
         assert container.get("/hello/x").status == 200
-    finally:
-        docker("unpause", server)
     eventually(lambda: container.get("/readyz").status == 200, 30, "ready again")
     assert titles(container) == []
 
