@@ -29,8 +29,8 @@ SIDE_BY_SIDE := $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-re
 STACKS := $(SIDE_BY_SIDE) --numprocesses 2 tests/drydock/stack
 
 .PHONY: help up down logs dev rollout backup restore debug calls test test-full lint unit image \
-	contract chaos stack fork mutants bench bench-quick save push lock upgrade migration format venv docs \
-	screenshot clean python
+	contract chaos stack fork mutants bench bench-quick save push sbom scan lock \
+	upgrade migration format venv docs screenshot clean python
 
 help: ## Show this list
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -128,6 +128,13 @@ save: python ## Keep the image in a file: make save FILE=image.tar
 push: python ## Push the image, from FILE if given: make push IMAGE=registry/name:tag
 	@$(PYTHON) scripts/image.py push $(if $(FILE),"$(FILE)")
 
+sbom: $(BIN)/installed ## Write what the image is made of: make sbom OUT=folder (sbom/ without one)
+	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
+	@$(BIN)/python scripts/sbom.py $(if $(OUT),--out "$(OUT)")
+
+scan: python ## Judge a scanner's report: make scan REPORT=grype.json
+	@$(PYTHON) scripts/scan.py $(if $(REPORT),"$(REPORT)")
+
 lock: $(BIN)/uv ## Bring the locks in requirements/ up to pyproject.toml; keep their versions
 upgrade: $(BIN)/uv ## Renew all that is locked, or one: make upgrade PACKAGE=flask
 lock upgrade:
@@ -160,7 +167,7 @@ clean: python ## Remove what the other verbs made; asks before it deletes the da
 		$(PYTHON) scripts/stack.py clean; \
 		$(PYTHON) scripts/image.py remove; \
 	fi
-	rm -rf .venv .mutants .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .mutants .mypy_cache .pytest_cache .ruff_cache sbom
 
 python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -175,7 +182,7 @@ $(BIN)/installed: requirements/runtime.txt requirements/dev.txt pyproject.toml |
 	@$(PYTHON) scripts/tools.py
 
 # Any other word, also one that happens to be a file's or a folder's name.
-NO_VERBS := $(filter-out bench docs Makefile pyproject.toml,$(wildcard *))
+NO_VERBS := $(filter-out bench docs sbom Makefile pyproject.toml,$(wildcard *))
 .PHONY: $(NO_VERBS)
 $(NO_VERBS) .DEFAULT:
 	@echo "error: there is no verb '$@'; \`make help\` lists them" >&2; exit 2

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import csv
-import hashlib
 import json
 import re
 import stat
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+import contents
 from bounds import of_the_fork
 from checkouts import CHECKOUT
 from containers import docker
+from contents import STATUS, packages, stanza
 
 if TYPE_CHECKING:
     from rootfs import Root
 
-STATUS = "/var/lib/dpkg/status.d/"
 PROGRAMS = re.compile(r"/(s?bin|libexec)/")
 
 SHELLS = {"sh", "bash", "dash", "ash", "zsh", "ksh", "csh", "tcsh", "fish", "busybox", "toybox"}
@@ -120,16 +118,6 @@ def test_every_link_leads_somewhere(root: Root) -> None:
     assert not [p for p in broken if not root.real(p).startswith(("/proc", "/dev"))]
 
 
-def stanza(root: Root, package: str) -> dict[str, str]:
-    text = root.read(STATUS + package).decode()
-    return dict(re.findall(r"^([\w-]+): (.*)$", text, re.MULTILINE))
-
-
-def packages(root: Root) -> list[str]:
-    found = [p.removeprefix(STATUS) for p in root.members if p.startswith(STATUS)]
-    return [name for name in found if not name.endswith(".md5sums")]
-
-
 def test_every_debian_package_is_listed_for_scanners(root: Root) -> None:
     assert packages(root)
     for package in packages(root):
@@ -169,49 +157,16 @@ def test_the_dependencies_of_every_package_are_listed_or_known_not_to_be_needed(
 
 def test_every_file_is_accounted_for_and_as_its_package_made_it(root: Root) -> None:
     """The list that scanners read is true: no file comes from elsewhere, none was changed."""
-    known: dict[str, bool] = {}
-    for package in packages(root):
-        for line in root.read(f"{STATUS}{package}.md5sums").decode().splitlines():
-            digest, _, path = line.partition("  ")
-            real = root.real("/" + path)
-            assert real in root, f"{package} lists {path}, which is not there"
-            known[real] = hashlib.md5(root.read(real), usedforsecurity=False).hexdigest() == digest
-    for record in [p for p in root.members if p.endswith(".dist-info/RECORD")]:
-        site = record.rpartition("/")[0].rpartition("/")[0]
-        for name, digest, _ in csv.reader(root.read(record).decode().splitlines()):
-            path = root.real(f"{site}/{name}")
-            if digest:
-                _, _, expected = digest.partition("=")
-                actual = base64.urlsafe_b64encode(hashlib.sha256(root.read(path)).digest())
-                known[path] = actual.decode().rstrip("=") == expected
-            else:
-                known[path] = True  # the record itself
-    assert not [path for path, intact in known.items() if not intact]
-
-    made_by_the_build = re.compile(
-        rf"/etc/(passwd|group|ssl/certs/ca-certificates\.crt)|{STATUS}.*"
-        r"|/app/(gunicorn\.conf\.py|\.flaskenv)|/opt/venv/pyvenv\.cfg"
-        r"|/opt/venv/lib/python3\.\d+/site-packages/sitecustomize\.py"
-    )
-    for path, _ in root.files():
-        if path.endswith(".pyc"):
-            folder, _, name = path.rpartition("/__pycache__/")
-            assert f"{folder}/{name.rpartition('.cpython-')[0]}.py" in root, path
-        else:
-            assert path in known or made_by_the_build.fullmatch(path), f"{path} is nobody's"
+    assert not contents.problems(root)
 
 
 def test_no_wheel_brings_a_shared_library_of_its_own(root: Root) -> None:
     """Debian would never patch it, and most scanners would not list it."""
     chosen = of_the_fork()["bundled"]
     assert all(chosen.values()), "each library has its reason"
-    for path, _ in root.files():
-        name = path.partition("/site-packages/")[2]
-        if not name or not root.read(path).startswith(b"\x7fELF"):
-            continue
-        # Python's own extension modules: what an `import` finds.
-        extension = re.search(r"\.(cpython-3\d+-[\w-]+|abi3)\.so$", name)
-        assert extension or [pattern for pattern in chosen if PurePosixPath(name).match(pattern)], (
+    for path in contents.bundled(root):
+        name = PurePosixPath(path.partition("/site-packages/")[2])
+        assert [pattern for pattern in chosen if name.match(pattern)], (
             f"{path}: take the library from Debian (docs/build.md, The database driver), or say in"
             " pyproject.toml, [tool.drydock.bundled], why not"
         )

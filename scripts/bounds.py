@@ -5,11 +5,11 @@ from __future__ import annotations
 import tomllib
 from typing import Any
 
-from checkouts import CHECKOUT
+from common import ROOT
 
 
 def of_the_fork() -> dict[str, Any]:
     """The bounds in pyproject.toml."""
-    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     found: dict[str, Any] = project["tool"]["drydock"]
     return found
