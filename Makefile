@@ -10,7 +10,7 @@ SHELL := /bin/bash
 IMAGE ?= $(shell sed -n '0,/^name = "/s/^name = "\([^"]*\)".*/\1/p' pyproject.toml)
 # Any Python from 3.11 on runs the scripts and the tests.
 PYTHON ?= python3
-export IMAGE
+export IMAGE REPOSITORY IMAGES IDENTITY ISSUER TAGS
 
 # In hidden folders are other tools' copies.
 DOCKERFILES = $(sort $(shell find * -name '*Dockerfile'))
@@ -29,8 +29,8 @@ SIDE_BY_SIDE := $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-re
 STACKS := $(SIDE_BY_SIDE) --numprocesses 2 tests/drydock/stack
 
 .PHONY: help up down logs dev rollout backup restore debug calls test test-full lint unit image \
-	contract chaos stack fork mutants bench bench-quick save push sbom scan lock \
-	upgrade migration format venv docs screenshot clean python
+	contract chaos stack fork mutants bench bench-quick save push sbom scan rehearse publish join sign \
+	verify tag lock upgrade migration format venv docs screenshot clean python
 
 help: ## Show this list
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -134,6 +134,25 @@ sbom: $(BIN)/installed ## Write what the image is made of: make sbom OUT=folder 
 
 scan: python ## Judge a scanner's report: make scan REPORT=grype.json
 	@$(PYTHON) scripts/scan.py $(if $(REPORT),"$(REPORT)")
+
+rehearse: $(BIN)/installed ## Rehearse a release: push, sign, attest, verify, tag, pull back
+	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
+	@$(BIN)/python scripts/rehearse.py
+
+publish: python ## Push the image by its digest, without a tag: make publish REPOSITORY=registry/name
+	@$(PYTHON) scripts/publish.py publish
+
+join: python ## Push an index of images, one for each platform: make join IMAGES="...@... ...@..."
+	@$(PYTHON) scripts/publish.py join
+
+sign: $(BIN)/installed ## Sign and attest what is pushed: make sign IMAGE=name@sha256:... IDENTITY=...
+	@$(BIN)/python scripts/publish.py sign
+
+verify: python ## Verify that as a consumer does: make verify IMAGE=name@sha256:... IDENTITY=...
+	@$(PYTHON) scripts/publish.py verify
+
+tag: python ## Verify, then put tags on: make tag IMAGE=name@sha256:... IDENTITY=... TAGS="1.2.3 1.2"
+	@$(PYTHON) scripts/publish.py tag
 
 lock: $(BIN)/uv ## Bring the locks in requirements/ up to pyproject.toml; keep their versions
 upgrade: $(BIN)/uv ## Renew all that is locked, or one: make upgrade PACKAGE=flask

@@ -22,6 +22,7 @@ from typing import IO
 
 import base
 import engine
+import registry
 import stand_ins
 from common import ROOT, die, entry, output, say
 
@@ -248,7 +249,7 @@ def remove() -> None:
     stand_ins.remove_link()
     bases = output("docker", "image", "ls", "--quiet", base.STAND_IN) or ""
     made = (*map(name, TARGETS), *map(peer, PEERS), *map(stand_ins.stand_in, stand_ins.NAMES))
-    for image in (*made, *bases.split()):
+    for image in (*made, registry.TOOLS, *bases.split()):
         if output("docker", "image", "inspect", image) is not None:
             output("docker", "image", "rm", "--force", image)
             say(f"removed the image {image}")

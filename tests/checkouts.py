@@ -22,6 +22,12 @@ def environment(**variables: str) -> dict[str, str]:
         "GATEWAY_RATE",
         "GATEWAY_BURST",
         "TEST_FULL",
+        "REPOSITORY",
+        "IMAGES",
+        "IDENTITY",
+        "ISSUER",
+        "TAGS",
+        "EXTRA_TAGS",
     )
     kept = {
         name: value

@@ -9,21 +9,21 @@ import subprocess
 import sys
 import tarfile
 import tomllib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import urllib3
 
 import base
 import bounds
 import image as build
+import rehearse
 from checkouts import CHECKOUT, copy, make
-from containers import HARDENED, docker, eventually, inspect, started, unique
+from containers import HARDENED, docker, inspect, started, unique
 from depth import FULL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 pytestmark = pytest.mark.early
@@ -197,26 +197,8 @@ def test_the_debug_image_is_the_same_application_with_a_shell(
 @pytest.fixture
 def registry() -> Iterator[str]:
     """The address of a real registry on loopback."""
-    image = unique("registry")
-    file = Path(__file__).with_name("registry.Dockerfile")
-    docker(
-        *("build", "--quiet", "--tag", image, "--file", str(file)),
-        *base.build_options(),
-        str(file.parent),
-    )
-    try:
-        with started(image) as container:
-            eventually(lambda: answers(container.port), 30, "the registry answers")
-            yield f"127.0.0.1:{container.port}"
-    finally:
-        docker("image", "rm", "--force", image, check=False)
-
-
-def answers(port: int) -> bool:
-    try:
-        return urllib3.request("GET", f"http://127.0.0.1:{port}/v2/", retries=False).status == 200
-    except urllib3.exceptions.HTTPError:
-        return False
+    with rehearse.local_registry() as (_, address):
+        yield address
 
 
 def test_a_pushed_image_pulled_back_by_its_digest_is_the_same(

@@ -1,0 +1,223 @@
+"""Copy images to, within and from a registry by their digests; a tag comes last, if at all.
+
+skopeo does it, in a container of deploy/release/Dockerfile, as does cosign: see sign.py. On a disk
+an image is an OCI layout, a folder; its digest is that of its manifest, wherever it is. The
+registry is asked as Docker's settings say (`docker login`); one on loopback by plain HTTP.
+https://github.com/opencontainers/image-spec/blob/main/image-layout.md
+https://github.com/opencontainers/distribution-spec/blob/main/spec.md
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import base
+from common import ROOT, capture, die, step
+
+TOOLS = "drydock-release-tools:latest"
+INDEX = "application/vnd.oci.image.index.v1+json"
+# From one of these to a registry, and from one registry to another.
+REFERENCE = re.compile(r"[\w.:-]+(/[a-z0-9._-]+)+@sha256:[0-9a-f]{64}", re.ASCII)
+REPOSITORY = re.compile(r"[\w.:-]+(/[a-z0-9._-]+)+", re.ASCII)
+TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+# Of one on GitHub, from which cosign gets its certificate.
+PASSED_ON = ("ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+
+
+@functools.cache
+def build_tools() -> None:
+    """Build the image with the tools; the cache makes it cheap."""
+    folder = ROOT / "deploy/release"
+    command = ["docker", "build", "--provenance=false", "--tag", TOOLS, *base.build_options()]
+    step("building the release's tools", [*command, str(folder)])
+
+
+def tool(folder: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run one of the tools with `folder` as its working directory, and keep what it prints."""
+    build_tools()
+    options = ["--rm", "--network", "host", "--user", f"{os.getuid()}:{os.getgid()}"]
+    options += ["--volume", f"{folder}:/work", "--workdir", "/work", "--env", "HOME=/tmp"]
+    login = Path(os.environ.get("DOCKER_CONFIG", Path.home() / ".docker")) / "config.json"
+    if login.is_file():
+        options += ["--volume", f"{login}:/login/config.json:ro", "--env", "DOCKER_CONFIG=/login"]
+        options += ["--env", "REGISTRY_AUTH_FILE=/login/config.json"]
+    # By name alone: a value would be seen in the list of processes.
+    given = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | variables
+    options += [word for name in given for word in ("--env", name)]
+    return subprocess.run(
+        ["docker", "run", *options, TOOLS, *command],
+        env={**os.environ, **given},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def reason(done: subprocess.CompletedProcess[str]) -> str:
+    """Return what a failed tool says, as one line."""
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("Error: ") or "level=fatal" in line]
+    text = (errors or lines or [f"it ended with status {done.returncode}"])[-1]
+    found = re.search(r'level=fatal msg="(.*)"$', text)
+    return (found[1].replace('\\"', '"') if found else text).removeprefix("Error: ")[:400]
+
+
+def is_loopback(reference: str) -> bool:
+    """Whether a registry on this machine is meant, which speaks plain HTTP."""
+    return re.match(r"(127\.0\.0\.1|localhost)[:/]", reference) is not None
+
+
+def split(reference: str) -> tuple[str, str]:
+    """Return `repository@sha256:...` as its repository and its digest, or end with one line."""
+    if not REFERENCE.fullmatch(reference):
+        die(f"{reference!r} is no image by its digest: registry.example/name@sha256:<64 digits>")
+    repository, _, digest = reference.partition("@")
+    return repository, digest
+
+
+def checked(repository: str) -> str:
+    """Return the repository's name as it is, or end with one line."""
+    if not REPOSITORY.fullmatch(repository):
+        die(f"REPOSITORY={repository}: expected registry.example/name, without a tag")
+    return repository
+
+
+def copy(folder: Path, source: str, target: str, *options: str) -> str | None:
+    """Copy one image, its digest unchanged; return why not, or None if it was done."""
+    for side, place in (("src", source), ("dest", target)):
+        if place.startswith("docker://") and is_loopback(place.removeprefix("docker://")):
+            options += (f"--{side}-tls-verify=false",)
+    done = tool(folder, "skopeo", "copy", "--insecure-policy", "--quiet", *options, source, target)
+    return reason(done) if done.returncode != 0 else None
+
+
+def read(place: str, folder: Path, *options: str) -> bytes:
+    """Return what a registry or a layout has: a manifest or, with `--config`, a configuration."""
+    if is_loopback(place.removeprefix("docker://")):
+        options += ("--tls-verify=false",)
+    done = tool(folder, "skopeo", "inspect", "--raw", *options, place)
+    if done.returncode != 0:
+        die(f"{place.removeprefix('docker://')} can't be read: {reason(done)}")
+    return done.stdout.encode()
+
+
+def digest_of(data: bytes) -> str:
+    """Return what a registry knows these bytes by."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def layout(image: str, folder: Path) -> str:
+    """Write an image of the engine as the OCI layout `folder`; return its digest.
+
+    Layers that the engine keeps compressed stay as they are, others are compressed.
+    """
+    folder.mkdir()
+    archive = folder / "image.tar"
+    if (done := capture("docker", "save", "--output", str(archive), image)).returncode != 0:
+        die(f"{image} can't be saved: {done.stderr.strip()}")
+    if failed := copy(folder, "oci-archive:image.tar", "oci:."):
+        die(f"{image} can't be unpacked: {failed}")
+    archive.unlink()
+    (entry,) = json.loads((folder / "index.json").read_text())["manifests"]
+    digest: str = entry["digest"]
+    return digest
+
+
+def push(folder: Path, repository: str) -> str:
+    """Push the OCI layout `folder` by its digest, without a tag; return the digest."""
+    digest = digest_of(read("oci:.", folder))
+    target = f"docker://{checked(repository)}@{digest}"
+    if failed := copy(folder, "oci:.", target, "--preserve-digests"):
+        die(f"{repository} does not take the image: {failed}; is it right, are you logged in?")
+    return digest
+
+
+def pull(reference: str, folder: Path) -> None:
+    """Write the image of a registry as the OCI layout `folder`; each byte by its digest."""
+    folder.mkdir()
+    if failed := copy(folder, f"docker://{reference}", "oci:.", "--preserve-digests"):
+        shutil.rmtree(folder)
+        die(f"{reference} is not what its digest says, or can't be pulled: {failed}")
+
+
+def platform_of(reference: str, folder: Path) -> dict[str, str]:
+    """Return the platform that an image of a registry says it is for."""
+    config = json.loads(read(f"docker://{reference}", folder, "--config"))
+    keys = ("architecture", "os", "variant")
+    return {key: config[key] for key in keys if config.get(key)}
+
+
+def join(repository: str, digests: list[str], folder: Path) -> str:
+    """Push an index of these images of the repository, without a tag; return its digest.
+
+    The order and the spaces are always the same, so the same images give the same index.
+    """
+    manifests: list[dict[str, Any]] = []
+    for digest in digests:
+        reference = f"{checked(repository)}@{digest}"
+        split(reference)
+        manifest = read(f"docker://{reference}", folder)
+        manifests.append(
+            {
+                "mediaType": json.loads(manifest)["mediaType"],
+                "digest": digest,
+                "size": len(manifest),
+                "platform": platform_of(reference, folder),
+            }
+        )
+    manifests.sort(key=lambda each: json.dumps(each["platform"], sort_keys=True))
+    platforms = [each["platform"] for each in manifests]
+    if any(platforms.count(each) > 1 for each in platforms):
+        die("two of the images are for the same platform; an index has one for each")
+    index = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}).encode()
+    digest = digest_of(index)
+    # A layout that has nothing but the index: the images are in the registry already.
+    place = folder / "index"
+    (place / "blobs/sha256").mkdir(parents=True)
+    (place / "blobs/sha256" / digest.removeprefix("sha256:")).write_bytes(index)
+    (place / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    top = {"mediaType": INDEX, "digest": digest, "size": len(index)}
+    (place / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [top]}))
+    only = ("--multi-arch", "index-only", "--preserve-digests")
+    if failed := copy(folder, "oci:index", f"docker://{repository}@{digest}", *only):
+        die(f"{repository} does not take the index: {failed}")
+    return digest
+
+
+def images_in(reference: str, folder: Path) -> dict[str, dict[str, str]]:
+    """Return the digests of an index's images, with the platform of each; of an image, its own.
+
+    Ends with one line if the manifest is not what the digest says.
+    """
+    repository, digest = split(reference)
+    manifest = read(f"docker://{reference}", folder)
+    if digest_of(manifest) != digest:
+        die(f"{repository}: what it has as {digest} is something else")
+    listed = json.loads(manifest)
+    if "manifests" not in listed:
+        return {digest: platform_of(reference, folder)}
+    return {each["digest"]: each["platform"] for each in listed["manifests"]}
+
+
+def check_tags(tags: list[str]) -> None:
+    """End with one line if one of them can't be a tag."""
+    for each in tags:
+        if not TAG.fullmatch(each):
+            die(f"TAGS: {each!r} is no tag; one has letters, digits, '.', '_' and '-'")
+
+
+def tag(reference: str, tags: list[str], folder: Path) -> None:
+    """Put the tags on what a repository has by a digest; nothing else is copied."""
+    repository, _ = split(reference)
+    only = ("--multi-arch", "index-only", "--preserve-digests")
+    for each in tags:
+        if failed := copy(folder, f"docker://{reference}", f"docker://{repository}:{each}", *only):
+            die(f"{repository}:{each} was not put on: {failed}")

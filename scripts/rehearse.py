@@ -1,0 +1,134 @@
+"""Rehearse a release with real parts: push, SBOM, sign, attest, verify, tag, pull back.
+
+The registry is one on loopback, gone after. Signed is with a throw-away key, whose certificate is
+made by a throw-away authority but has the fields of one from Sigstore: who signed, and who vouched
+for it. So the same checks of the identity are made as of a release. What a rehearsal has not is
+Sigstore's public log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import subprocess
+import tempfile
+import time
+import urllib.request
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import image
+import publish
+import registry
+import sign
+from common import die, entry, output, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+IDENTITY = "https://ci.example/drydock/.github/workflows/release.yml@refs/heads/rehearsal"
+ISSUER = "https://issuer.example"
+# Fulcio's number for "who vouched"; its value is the text itself, not a string of ASN.1.
+# https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md
+CERTIFICATE = f"""
+[leaf]
+basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = codeSigning
+subjectAltName = critical, URI:{IDENTITY}
+1.3.6.1.4.1.57264.1.1 = DER:{ISSUER.encode().hex(":")}
+"""
+OPENSSL = """
+set -euo pipefail
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout authority.key \
+    -out roots.pem -days 1 -subj /CN=rehearsal -addext keyUsage=critical,keyCertSign
+cosign generate-key-pair --output-key-prefix release
+openssl x509 -new -force_pubkey release.pub -subj / -CA roots.pem -CAkey authority.key -days 1 \
+    -extfile certificate.cnf -extensions leaf -out release.pem
+"""
+
+
+def signer(folder: Path) -> tuple[sign.Signer, sign.Expected]:
+    """Make a key and its certificate in `folder`; return how to sign with it and what to expect."""
+    (folder / "certificate.cnf").write_text(CERTIFICATE)
+    done = registry.tool(folder, "bash", "-c", OPENSSL, COSIGN_PASSWORD="")
+    if done.returncode != 0:
+        die(f"no throw-away key: {registry.reason(done)}")
+    options = (
+        *("--key", "release.key", "--certificate", "release.pem"),
+        *("--certificate-chain", "roots.pem", "--tlog-upload=false"),
+    )
+    return sign.Signer(options, folder), sign.Expected(IDENTITY, ISSUER, folder / "roots.pem")
+
+
+def answers(address: str) -> bool:
+    """Whether a registry answers there."""
+    try:
+        with urllib.request.urlopen(f"http://{address}/v2/", timeout=5) as response:
+            return bool(response.status == 200)
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+@contextlib.contextmanager
+def local_registry() -> Iterator[tuple[str, str]]:
+    """Start a registry on loopback; give its container's name and its address."""
+    registry.build_tools()
+    name = f"rehearsal-{uuid.uuid4().hex[:12]}"
+    command = ("docker", "run", "--detach", "--name", name, "--publish", "127.0.0.1::5000")
+    try:
+        if output(*command, registry.TOOLS) is None:
+            die("the registry of the rehearsal did not start")
+        address = (output("docker", "port", name, "5000/tcp") or "").splitlines()[0]
+        deadline = time.monotonic() + 30
+        while not answers(address):
+            if time.monotonic() > deadline:
+                die("the registry of the rehearsal does not answer")
+            time.sleep(0.2)
+        yield name, address
+    finally:
+        output("docker", "rm", "--force", "--volumes", name)
+
+
+def pull_back(reference: str, name: str) -> None:
+    """Pull the image of this platform into an empty store; load it as `name`, start it."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary, "store")
+        registry.pull(reference, folder)
+        if failed := registry.copy(folder, "oci:.", f"docker-archive:image.tar:{name}"):
+            die(f"{reference} can't be written as a file: {failed}")
+        if output("docker", "load", "--quiet", "--input", str(folder / "image.tar")) is None:
+            die(f"{reference} can't be loaded")
+
+
+def prove(name: str) -> None:
+    """Run the part of the contract that says what the image is and that it serves."""
+    tests = [f"tests/drydock/image/test_{part}.py" for part in ("contents", "metadata", "running")]
+    command = [".venv/bin/pytest", "-q", "-p", "no:cacheprovider", *tests, "--image", name]
+    if subprocess.run(command, check=False).returncode != 0:
+        die("what was pulled back does not keep the contract")
+
+
+def main() -> None:
+    """Rehearse with $IMAGE, which the engine has."""
+    name = f"drydock-rehearsal-{uuid.uuid4().hex[:12]}:latest"
+    with tempfile.TemporaryDirectory() as temporary, local_registry() as (_, address):
+        key, expected = signer(Path(temporary))
+        image.find()
+        pushed = publish.publish(f"{address}/service")
+        joined = publish.join([pushed])
+        publish.sign_all(joined, key, IDENTITY)
+        publish.tag(joined, ["rehearsal"], expected)
+        try:
+            say(f"pulling {pushed} back, into an empty store")
+            pull_back(pushed, name)
+            prove(name)
+        finally:
+            output("docker", "image", "rm", "--force", name)
+    say("the rehearsal went well; nothing of it is left")
+
+
+if __name__ == "__main__":
+    with entry():
+        main()
