@@ -132,8 +132,8 @@ sbom: $(BIN)/installed ## Write what the image is made of: make sbom OUT=folder 
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
 	@$(BIN)/python scripts/sbom.py $(if $(OUT),--out "$(OUT)")
 
-scan: python ## Judge a scanner's report: make scan REPORT=grype.json
-	@$(PYTHON) scripts/scan.py $(if $(REPORT),"$(REPORT)")
+scan: python ## Fail on what grype found that has a fix: make scan REPORT=grype.json
+	@$(PYTHON) scripts/scan.py $(REPORT)
 
 rehearse: $(BIN)/installed ## Rehearse a release: push, sign, attest, verify, tag, pull back
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
