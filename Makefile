@@ -29,7 +29,7 @@ SIDE_BY_SIDE := $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-re
 STACKS := $(SIDE_BY_SIDE) --numprocesses 2 tests/drydock/stack
 
 .PHONY: help up down logs dev rollout backup restore debug calls test test-full lint unit image \
-	contract chaos stack fork mutants bench bench-quick save push lock upgrade migration format venv docs \
+	contract chaos stack fork mutants bench bench-quick reproduce save push lock upgrade migration format venv docs \
 	screenshot clean python
 
 help: ## Show this list
@@ -121,6 +121,9 @@ bench: $(BIN)/installed ## Measure the image beside its peers; write docs/benchm
 bench-quick: $(BIN)/installed ## Measure the most important of that, in 5 minutes; write nothing
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
 	@PYTHONPATH=scripts:tests $(BIN)/python bench/run.py --quick
+
+reproduce: python ## Build twice without a cache, as differently as can be; demand one digest
+	@$(PYTHON) scripts/reproduce.py
 
 save: python ## Keep the image in a file: make save FILE=image.tar
 	@$(PYTHON) scripts/image.py save $(if $(FILE),"$(FILE)")
