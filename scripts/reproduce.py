@@ -23,7 +23,7 @@ import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import differences
 import engine
@@ -31,7 +31,7 @@ import image
 from common import ROOT, die, entry, output, say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 NOBODY = 65534  # any number will do that is not this process's own
 # apt's line for each file that it gets: "Get:7 http://... trixie/main amd64 zlib1g amd64 1.3 [1 B]"
@@ -111,19 +111,23 @@ def lay(sources: Path, top: Path, way: Way) -> None:
         os.utime(path, (way.time, way.time))
 
 
-def build(sources: Path, way: Way) -> dict[str, str]:
-    """Build the image in one way; return the Debian packages that apt got, with their versions."""
+def prepare(sources: Path, way: Way, stack: contextlib.ExitStack) -> Callable[[], list[str]]:
+    """Copy the sources; return what then builds the image in that way and returns the log."""
+    top, home = (stack.enter_context(tempfile.TemporaryDirectory()) for _ in range(2))
+    lay(sources, Path(top), way)
     variables = {**os.environ, "TZ": way.zone, "LANG": way.language, "LC_ALL": way.language}
     options: dict[str, Any] = {"umask": way.umask, "env": variables}
-    with tempfile.TemporaryDirectory() as top, tempfile.TemporaryDirectory() as home:
-        lay(sources, Path(top), way)
-        if way.user is not None:
-            # Docker's client keeps notes at home.
-            os.chown(home, way.user, way.user)
-            variables |= {"HOME": home, "DOCKER_CONFIG": home}
-            options |= identity(way.user)
-        command = image.command("runtime", way.tag, Path(top, way.folder))
-        log = image.run([*command, *way.options], way.tag, options)
+    if way.user is not None:
+        # Docker's client keeps notes at home.
+        os.chown(home, way.user, way.user)
+        variables |= {"HOME": home, "DOCKER_CONFIG": home}
+        options |= identity(way.user)
+    command = image.command("runtime", way.tag, Path(top, way.folder))
+    return lambda: image.run([*command, *way.options], way.tag, options)
+
+
+def packages(log: list[str]) -> dict[str, str]:
+    """The Debian packages that apt got in a build, with their versions."""
     return {found["package"]: found["version"] for found in map(GOT.search, log) if found}
 
 
@@ -140,6 +144,14 @@ def explained(tags: Sequence[str]) -> None:
     print("\n".join(lines or ["the same layers and configuration, compressed in different ways"]))
 
 
+def blame(one: dict[str, str], two: dict[str, str]) -> NoReturn:
+    """End with one line; if apt got other packages for the second build, it is not to blame."""
+    both = one.keys() & two.keys()
+    if moved := differences.of_dicts({p: one[p] for p in both}, {p: two[p] for p in both}):
+        die(f"Debian's archive has moved on between both builds, so try again: {moved}")
+    die("two builds gave two images; how they differ is above")
+
+
 def twice(sources: Path, first: Sequence[str], second: Sequence[str]) -> str:
     """Build `sources` in both ways, with what each has of Docker's options; return the digest.
 
@@ -147,21 +159,17 @@ def twice(sources: Path, first: Sequence[str], second: Sequence[str]) -> str:
         SystemExit: with one line, after what was printed of how they differ, if there are two.
     """
     pair = ways(first, second)
-    try:
-        got = [build(sources, way) for way in pair]
+    with contextlib.ExitStack() as stack:
+        for way in pair:  # removed also after Ctrl-C
+            stack.callback(output, "docker", "image", "rm", "--force", way.tag)
+        # Both copies before the first build: somebody may go on working here.
+        builds = [prepare(sources, way, stack) for way in pair]
+        one, two = (packages(build()) for build in builds)
         digests = [output("docker", "image", "inspect", "-f", "{{.Id}}", way.tag) for way in pair]
-        if digests[0] != digests[1]:
-            explained([way.tag for way in pair])
-    finally:
-        # Also after Ctrl-C.
-        for way in pair:
-            output("docker", "image", "rm", "--force", way.tag)
-    if digests[0] != digests[1]:
-        one, two = ({name: had[name] for name in got[0].keys() & got[1].keys()} for had in got)
-        if moved := differences.of_dicts(one, two):
-            die(f"Debian's archive has moved on between both builds, so try again: {moved}")
-        die(f"two builds gave two images, {digests[0]} and {digests[1]}; how they differ is above")
-    return str(digests[0])
+        if digests[0] == digests[1]:
+            return str(digests[0])
+        explained([way.tag for way in pair])
+    blame(one, two)
 
 
 def main() -> None:
