@@ -29,7 +29,7 @@ SIDE_BY_SIDE := $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-re
 STACKS := $(SIDE_BY_SIDE) --numprocesses 2 tests/drydock/stack
 
 .PHONY: help up down logs dev rollout backup restore debug calls test test-full lint unit image \
-	contract chaos stack fork mutants bench bench-quick reproduce save push lock upgrade migration format venv docs \
+	contract chaos stack fork mutants bench bench-quick reproduce save push adopted release lock upgrade migration format venv docs \
 	screenshot clean python
 
 help: ## Show this list
@@ -130,6 +130,12 @@ save: python ## Keep the image in a file: make save FILE=image.tar
 
 push: python ## Push the image, from FILE if given: make push IMAGE=registry/name:tag
 	@$(PYTHON) scripts/image.py push $(if $(FILE),"$(FILE)")
+
+adopted: python ## Show what a fork still has to fill in; a release asks for all of it
+	@$(PYTHON) scripts/adopted.py
+
+release: python ## Check, then write the changelog's entry, commit and tag: make release VERSION=1.2.3
+	@$(PYTHON) scripts/release.py $(if $(VERSION),"$(VERSION)")
 
 lock: $(BIN)/uv ## Bring the locks in requirements/ up to pyproject.toml; keep their versions
 upgrade: $(BIN)/uv ## Renew all that is locked, or one: make upgrade PACKAGE=flask
