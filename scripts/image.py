@@ -155,12 +155,7 @@ def run(
         **options,
     ) as process:
         assert process.stdout is not None
-        try:
-            show_progress(process.stdout, log)
-        except BaseException:
-            # Ctrl-C reaches the client as well, another signal may not: it would build on.
-            process.terminate()
-            raise
+        show_progress(process.stdout, log)
     if process.returncode != 0:
         sys.stderr.writelines(f"    {line}" for line in log[-25:])
         text = "".join(log)
