@@ -29,8 +29,8 @@ SIDE_BY_SIDE := $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-re
 STACKS := $(SIDE_BY_SIDE) --numprocesses 2 tests/drydock/stack
 
 .PHONY: help up down logs dev rollout backup restore debug calls test test-full lint unit image \
-	contract chaos stack fork mutants bench bench-quick save push sbom scan rehearse publish join sign \
-	verify tag lock upgrade migration format venv docs screenshot clean python
+	contract chaos stack fork mutants bench bench-quick reproduce save push sbom scan rehearse publish join \
+	sign verify tag adopted release lock upgrade migration format venv docs screenshot clean python
 
 help: ## Show this list
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -122,6 +122,9 @@ bench-quick: $(BIN)/installed ## Measure the most important of that, in 5 minute
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
 	@PYTHONPATH=scripts:tests $(BIN)/python bench/run.py --quick
 
+reproduce: python ## Build twice without a cache, as differently as can be; demand one digest
+	@$(PYTHON) scripts/reproduce.py
+
 save: python ## Keep the image in a file: make save FILE=image.tar
 	@$(PYTHON) scripts/image.py save $(if $(FILE),"$(FILE)")
 
@@ -153,6 +156,12 @@ verify: python ## Verify that as a consumer does: make verify IMAGE=name@sha256:
 
 tag: python ## Verify, then put tags on: make tag IMAGE=name@sha256:... IDENTITY=... TAGS="1.2.3 1.2"
 	@$(PYTHON) scripts/publish.py tag
+
+adopted: python ## Show what a fork still has to fill in; a release asks for all of it
+	@$(PYTHON) scripts/adopted.py
+
+release: python ## Check, then write the changelog's entry, commit and tag: make release VERSION=1.2.3
+	@$(PYTHON) scripts/release.py $(if $(VERSION),"$(VERSION)")
 
 lock: $(BIN)/uv ## Bring the locks in requirements/ up to pyproject.toml; keep their versions
 upgrade: $(BIN)/uv ## Renew all that is locked, or one: make upgrade PACKAGE=flask

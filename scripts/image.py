@@ -18,13 +18,17 @@ import tempfile
 import tomllib
 import zlib
 from pathlib import Path
-from typing import IO
+from types import MappingProxyType
+from typing import IO, TYPE_CHECKING, Any
 
 import base
 import engine
 import registry
 import stand_ins
 from common import ROOT, die, entry, output, say
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 TARGETS = ("runtime", "test", "dev", "debug")  # of the Dockerfile
 PEERS = ("peers", "slim")  # of bench/peers/Dockerfile
@@ -121,23 +125,35 @@ def secrets() -> list[str]:
     return ["--secret", f"id=ca,src={bundle}"] if bundle else []
 
 
-def build(target: str) -> None:
-    """Build `target` as the image $IMAGE, showing one line for each step that does work."""
-    if "@" in name():
-        die(f"{name()} names a digest, which no build can promise; name a tag")
-    engine.main()
+def command(target: str, tag: str, context: Path = ROOT) -> list[str]:
+    """The command that builds `target` of the sources in `context` as the image `tag`."""
     options = list(base.build_options())
     for key, value in build_arguments().items():
         options += ["--build-arg", f"{key}={value}"]
     options += secrets()
-    say(f"building {name(target)} ...")
     # `docker build` uses the engine's own builder, whichever is selected for buildx: only that one
     # sees the stand-in among the engine's images.
-    command = ["docker", "build", "--progress=plain", "--provenance=false"]
-    command += ["--target", target, "--tag", name(target), *options, str(ROOT)]
+    words = ["docker", "build", "--progress=plain", "--provenance=false"]
+    return [*words, "--target", target, "--tag", tag, *options, str(context)]
+
+
+def run(
+    command: Sequence[str], tag: str, options: Mapping[str, Any] = MappingProxyType({})
+) -> list[str]:
+    """Run a build of the image `tag`, showing one line for each step that does work.
+
+    Returns the lines of its output; ends with one line and status 1 if it fails. `options` are
+    those of subprocess.Popen: as which user it runs, for one.
+    """
+    say(f"building {tag} ...")
     log: list[str] = []
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        **options,
     ) as process:
         assert process.stdout is not None
         show_progress(process.stdout, log)
@@ -147,7 +163,16 @@ def build(target: str) -> None:
         for pattern, meaning in DIAGNOSES.items():
             if re.search(pattern, text, re.MULTILINE):
                 die(meaning)
-        die(f"the build of {name(target)} failed; the end of its output is above")
+        die(f"the build of {tag} failed; the end of its output is above")
+    return log
+
+
+def build(target: str) -> None:
+    """Build `target` as the image $IMAGE."""
+    if "@" in name():
+        die(f"{name()} names a digest, which no build can promise; name a tag")
+    engine.main()
+    run(command(target, name(target)), name(target))
 
 
 def show_progress(lines: IO[str], log: list[str]) -> None:

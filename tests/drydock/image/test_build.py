@@ -19,7 +19,6 @@ import image as build
 import rehearse
 from checkouts import CHECKOUT, copy, make
 from containers import HARDENED, docker, inspect, started, unique
-from depth import FULL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,30 +82,6 @@ def test_a_code_change_replaces_the_last_layers_only(
     assert before[:-changed] == after[:-changed]
     assert not set(before[-changed:]) & set(after[-changed:])
     assert build.sizes(name)[-1][0] <= bounds.of_the_fork()["layer-bytes"]
-
-
-def test_two_builds_are_the_same_bit_for_bit(checkout: Path, name: str) -> None:
-    """Down to the digest that a registry would know the image by: layers, history and all.
-
-    At length, both are made without any cache. Else the first is what the cache has, and the second
-    makes anew all but what came from Debian's archive, which may have moved on since: the root's
-    packages and the compiled driver.
-    """
-    again = ("--no-cache-filter", "rootfs,wheel,dependencies,project,runtime")
-    ways: list[tuple[str, ...]] = [("--no-cache",)] * 2 if FULL else [(), again]
-    arguments = [
-        word
-        for key, value in build.build_arguments().items()
-        for word in ("--build-arg", f"{key}={value}")
-    ]
-    digests = set()
-    for way in ways:
-        docker(
-            *("buildx", "build", "--load", *way, "--quiet", "--provenance=false"),
-            *("--tag", name, *arguments, *base.build_options(), *build.secrets(), str(checkout)),
-        )
-        digests.add(inspect(name)["Id"])
-    assert len(digests) == 1
 
 
 def test_touching_the_sources_changes_no_layer(checkout: Path, name: str, unchanged: str) -> None:

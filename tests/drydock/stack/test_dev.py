@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -148,7 +149,9 @@ def test_a_debugger_can_attach(dev: tuple[Stack, Path]) -> None:
 def test_changed_dependencies_rebuild(dev: tuple[Stack, Path]) -> None:
     stack, log = dev
     (before,) = stack.containers("app")
-    replace(stack.checkout / "pyproject.toml", 'version = "0.1.0"', 'version = "0.1.0.dev7"')
+    project = stack.checkout / "pyproject.toml"
+    version = tomllib.loads(project.read_text())["project"]["version"]
+    replace(project, f'version = "{version}"', f'version = "{version}.dev7"')
 
     def replaced() -> bool:
         found = stack.containers("app")
@@ -156,7 +159,7 @@ def test_changed_dependencies_rebuild(dev: tuple[Stack, Path]) -> None:
 
     eventually(replaced, 120, "the container is replaced")
     until_served(stack, "Hello")
-    assert stack.get("/api/about").json()["version"] == "0.1.0.dev7"
+    assert stack.get("/api/about").json()["version"] == f"{version}.dev7"
     assert log.read_text().count("building") >= 2
 
 
