@@ -49,16 +49,22 @@ DIAGNOSES = {
 }
 
 
-def name(target: str = "runtime") -> str:
-    """$IMAGE with its tag; for another target than `runtime` that gets the target as a suffix.
+def checked(image: str, variable: str) -> str:
+    """The image's name with its tag; `variable` is who named it, for the error.
 
     Always with a tag: without one, `docker save` takes all the tags there are.
     """
-    image = os.environ.get("IMAGE", "")
     if not re.fullmatch(r"[a-z0-9][\w./:-]*(@sha256:[0-9a-f]{64})?", image, re.ASCII):
-        die(f"IMAGE={image!r} is no image name; one looks like IMAGE=registry.example/name:tag")
-    if ":" not in image.rpartition("/")[2]:
-        image += ":latest"
+        die(
+            f"{variable}={image!r} is no image name; one looks like"
+            f" {variable}=registry.example/name:tag"
+        )
+    return image if ":" in image.rpartition("/")[2] else f"{image}:latest"
+
+
+def name(target: str = "runtime") -> str:
+    """$IMAGE with its tag; for another target than `runtime` that gets the target as a suffix."""
+    image = checked(os.environ.get("IMAGE", ""), "IMAGE")
     return image if target == "runtime" else f"{image}-{target}"
 
 
@@ -200,22 +206,24 @@ def report() -> None:
     )
 
 
-def is_here() -> bool:
-    """Whether the engine has the image."""
-    return output("docker", "image", "inspect", name()) is not None
+def is_here(image: str = "") -> bool:
+    """Whether the engine has the image; by default $IMAGE."""
+    image = image or name()
+    return output("docker", "image", "inspect", image) is not None
 
 
-def find() -> None:
-    """Get an image that exists already: the engine's own or, if it has none, a pulled one.
+def find(image: str = "") -> None:
+    """Get an image that exists already, by default $IMAGE: the engine's own, else a pulled one.
 
     It is not built: the contract has to be proved of this image, not of a new one.
     """
     engine.main()
-    if is_here():
+    image = image or name()
+    if is_here(image):
         return
-    say(f"pulling {name()} ...")
-    if output("docker", "pull", "--quiet", name()) is None:
-        die(f"there is no image {name()} here, nor can it be pulled; `make image` builds one")
+    say(f"pulling {image} ...")
+    if output("docker", "pull", "--quiet", image) is None:
+        die(f"there is no image {image} here, nor can it be pulled; `make image` builds one")
 
 
 def save(file: Path) -> None:
@@ -249,7 +257,7 @@ def remove() -> None:
     bases = output("docker", "image", "ls", "--quiet", base.STAND_IN) or ""
     made = (*map(name, TARGETS), *map(peer, PEERS), *map(stand_ins.stand_in, stand_ins.NAMES))
     for image in (*made, *bases.split()):
-        if output("docker", "image", "inspect", image) is not None:
+        if is_here(image):
             output("docker", "image", "rm", "--force", image)
             say(f"removed the image {image}")
 
