@@ -92,8 +92,8 @@ unit: $(BIN)/installed ## Run the unit tests in the image, on SQLite and Postgre
 	@$(PYTHON) scripts/image.py build --target test
 	@PYTHONPATH=tests $(BIN)/python scripts/unit.py
 
-image: python ## Build the image and print its size
-	@$(PYTHON) scripts/image.py build
+image: python ## Build the image and print its size; with FRESH=1 of Debian's newest, without the cache
+	@$(PYTHON) scripts/image.py build $(if $(FRESH),--fresh)
 
 contract: $(BIN)/installed ## Prove the image's promises against running containers
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)

@@ -41,6 +41,10 @@ DIAGNOSES = {
     r"E: Unable to locate package|has no installation candidate": "Debian's archive has no package"
     " of a name that the Dockerfile or requirements/debian.list has: correct it; that of another"
     " Debian's Python is at the Dockerfile's top",
+    r"no dated archive in /etc/apt": "DEBIAN_SNAPSHOT is set, but this base does not name Debian's"
+    " dated archive: the official base does, its stand-in does not",
+    r"archive/\S+/\d{8}T\d{6}Z \S+ Release' does not have a Release file": "Debian's dated archive"
+    " has nothing of the moment in DEBIAN_SNAPSHOT: name another one",
     r"Temporary failure|Could not resolve|Failed to resolve|Could not connect|no such host|"
     r"Failed to establish a new connection|Network is unreachable|i/o timeout": "no network: "
     "Debian's or Python's package archive can't be reached from the build",
@@ -111,6 +115,7 @@ def build_arguments() -> dict[str, str]:
         "LICENSES": project.get("license", ""),
         "REVISION": revision + ("-dirty" if revision and changed else ""),
         "SOURCE": source_address(),
+        "DEBIAN_SNAPSHOT": base.snapshot(),
     }
     if seconds is not None:
         created = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
@@ -126,13 +131,18 @@ def secrets() -> list[str]:
     return ["--secret", f"id=ca,src={bundle}"] if bundle else []
 
 
-def build(target: str) -> None:
-    """Build `target` as the image $IMAGE, showing one line for each step that does work."""
+def build(target: str, *, fresh: bool = False) -> None:
+    """Build `target` as the image $IMAGE, showing one line for each step that does work.
+
+    A `fresh` build takes nothing from the cache of layers, which keeps Debian's packages as they
+    were when it was filled; later builds take theirs from this one.
+    """
     if "@" in name():
         die(f"{name()} names a digest, which no build can promise; name a tag")
+    arguments = build_arguments()
     engine.main()
-    options = list(base.build_options())
-    for key, value in build_arguments().items():
+    options = [*base.build_options(), *(["--no-cache"] if fresh else [])]
+    for key, value in arguments.items():
         options += ["--build-arg", f"{key}={value}"]
     options += secrets()
     say(f"building {name(target)} ...")
@@ -266,14 +276,16 @@ def main() -> None:
     """Do what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    verbs.add_parser("build").add_argument("--target", default="runtime", choices=TARGETS)
+    builder = verbs.add_parser("build")
+    builder.add_argument("--target", default="runtime", choices=TARGETS)
+    builder.add_argument("--fresh", action="store_true", help="take nothing from the cache")
     verbs.add_parser("find")
     verbs.add_parser("save").add_argument("file", type=Path, nargs="?")
     verbs.add_parser("push").add_argument("file", type=Path, nargs="?")
     verbs.add_parser("remove")
     arguments = parser.parse_args()
     if arguments.verb == "build":
-        build(arguments.target)
+        build(arguments.target, fresh=arguments.fresh)
         if arguments.target == "runtime":
             report()
         else:

@@ -22,6 +22,8 @@ def environment(**variables: str) -> dict[str, str]:
         "GATEWAY_RATE",
         "GATEWAY_BURST",
         "TEST_FULL",
+        "DEBIAN_SNAPSHOT",
+        "FRESH",
     )
     kept = {
         name: value
