@@ -29,7 +29,7 @@ SIDE_BY_SIDE := $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-re
 STACKS := $(SIDE_BY_SIDE) --numprocesses 2 tests/drydock/stack
 
 .PHONY: help up down logs dev rollout backup restore debug calls test test-full lint unit image \
-	contract chaos stack fork mutants bench bench-quick changes save push lock upgrade \
+	contract chaos stack fork mutants bench bench-quick outdated changes save push lock upgrade \
 	migration format venv docs screenshot clean python
 
 help: ## Show this list
@@ -121,6 +121,9 @@ bench: $(BIN)/installed ## Measure the image beside its peers; write docs/benchm
 bench-quick: $(BIN)/installed ## Measure the most important of that, in 5 minutes; write nothing
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
 	@PYTHONPATH=scripts:tests $(BIN)/python bench/run.py --quick
+
+outdated: python ## Show which Debian packages of the image are not the newest, security fixes included
+	@$(PYTHON) scripts/outdated.py
 
 changes: python ## Show what changed between two images: make changes OLD=name:1 (NEW=name:2)
 	@$(PYTHON) scripts/changes.py "$(OLD)" "$(or $(NEW),$(IMAGE))"
