@@ -23,28 +23,27 @@ RUN sqop generate-key > /key && sqop extract-cert < /key > key.asc \
 # The first version is in the archive from the start; the second one comes to its security archive.
 # Lists of a moment have expired since, as Debian's have.
 RUN publish() { \
-        suite=$1; shift; valid=$1; shift; \
-        index=dists/$suite/main/binary-$(dpkg --print-architecture); \
-        mkdir -p pool "$index"; \
-        for version in "$@"; do cp "/media-types_${version}_all.deb" pool; done; \
-        apt-ftparchive packages pool > "$index/Packages"; \
+        folder=$1 suite=$2 valid=$3; shift 3; \
+        index=$folder/dists/$suite/main/binary-$(dpkg --print-architecture); \
+        mkdir -p "$folder/pool" "$index"; \
+        for version in "$@"; do cp "/media-types_${version}_all.deb" "$folder/pool"; done; \
+        env --chdir "$folder" apt-ftparchive packages pool > "$index/Packages"; \
         set -- "Codename=$suite" "Suite=$suite" Components=main \
             "Architectures=$(dpkg --print-architecture)"; \
         { echo "Valid-Until: $valid" \
-            && apt-ftparchive "${@/#/-oAPT::FTPArchive::Release::}" release "dists/$suite"; \
+            && apt-ftparchive "${@/#/-oAPT::FTPArchive::Release::}" release "${index%/*/*}"; \
         } > /Release; \
-        sqop inline-sign --as clearsigned /key < /Release > "dists/$suite/InRelease"; \
+        sqop inline-sign --as clearsigned /key < /Release > "${index%/*/*}/InRelease"; \
     }; \
-    within() { mkdir -p "$1"; (cd "$1"; shift; publish "$@"); }; \
     suite=$(. /etc/os-release; echo "$VERSION_CODENAME"); \
     old="Thu, 01 Jan 2026 12:00:00 UTC" new="Thu, 01 Jan 2099 12:00:00 UTC"; \
-    within archive/debian/20260101T000000Z "$suite" "$old" 99.1; \
-    within archive/debian/20260201T000000Z "$suite" "$old" 99.1; \
-    within archive/debian-security/20260101T000000Z "$suite-security" "$old"; \
-    within archive/debian-security/20260201T000000Z "$suite-security" "$old" 99.2; \
-    within debian "$suite" "$new" 99.1; \
-    within before "$suite-security" "$new"; \
-    within after "$suite-security" "$new" 99.2; \
+    publish archive/debian/20260101T000000Z "$suite" "$old" 99.1; \
+    publish archive/debian/20260201T000000Z "$suite" "$old" 99.1; \
+    publish archive/debian-security/20260101T000000Z "$suite-security" "$old"; \
+    publish archive/debian-security/20260201T000000Z "$suite-security" "$old" 99.2; \
+    publish debian "$suite" "$new" 99.1; \
+    publish before "$suite-security" "$new"; \
+    publish after "$suite-security" "$new" 99.2; \
     ln -s before debian-security
 
 EXPOSE 80
