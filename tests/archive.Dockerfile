@@ -23,7 +23,7 @@ RUN sqop generate-key > /key && sqop extract-cert < /key > key.asc \
 # The first version is in the archive from the start; the second one comes to its security archive.
 # Lists of a moment have expired since, as Debian's have.
 RUN publish() { \
-        folder=$1 suite=$2 valid=$3; shift 3; \
+        local folder=$1 suite=$2 valid=$3 index; shift 3; \
         index=$folder/dists/$suite/main/binary-$(dpkg --print-architecture); \
         mkdir -p "$folder/pool" "$index"; \
         for version in "$@"; do cp "/media-types_${version}_all.deb" "$folder/pool"; done; \
