@@ -15,8 +15,20 @@ ARG PYTHON=3.13
 # A literal line, so that Dependabot can read and update it.
 FROM debian:trixie-slim@sha256:a29215f6a35e51e22adffa17f89e9d2ef06214e64a2bad10d765c46aea49f11f AS base
 
-# apt fails when it can't get one of its lists; by default it would go on with old ones.
-RUN echo 'APT::Update::Error-Mode "any";' > /etc/apt/apt.conf.d/strict
+# Empty, or a moment such as 20261101T000000Z: all that comes from Debian is then as it was at that
+# moment, from the dated archive that the official base names in comments beside its own archive.
+ARG DEBIAN_SNAPSHOT=""
+
+# apt fails when it can't get one of its lists; by default it would go on with old ones. Lists of a
+# moment have mostly expired; their signatures are checked all the same.
+RUN echo 'APT::Update::Error-Mode "any";' > /etc/apt/apt.conf.d/strict \
+    && if [ -n "$DEBIAN_SNAPSHOT" ]; then \
+        sources=/etc/apt/sources.list.d/debian.sources; \
+        dated='^# (http[^ ]+)/[0-9]{8}T[0-9]{6}Z$'; \
+        if ! grep -Eqs "$dated" $sources; then echo "no dated archive in $sources"; exit 1; fi; \
+        sed -Ei "/^URIs:/d; s,$dated,URIs: \1/$DEBIAN_SNAPSHOT," $sources; \
+        echo 'Acquire::Check-Valid-Until "false";' >> /etc/apt/apt.conf.d/strict; \
+    fi
 
 # For the bytecode that is made here: without the columns of each instruction, which only draw the
 # ^^^^ in tracebacks, the compressed image is 2 MB smaller.
@@ -260,15 +272,17 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --start-interval=1s -
 CMD ["gunicorn"]
 
 # Last, since they change with every commit. `make image` passes them, from pyproject.toml and
-# git; what was not passed stays empty, since a wrong label is worse than none.
-ARG TITLE="" VERSION="" REVISION="" CREATED="" SOURCE="" LICENSES=""
+# git; what was not passed stays empty, since a wrong label is worse than none. OCI has no label for
+# the last one, Debian none at all: the moment of its archive that the packages are of.
+ARG TITLE="" VERSION="" REVISION="" CREATED="" SOURCE="" LICENSES="" DEBIAN_SNAPSHOT=""
 ENV APP_REVISION=$REVISION
 LABEL org.opencontainers.image.title=$TITLE \
     org.opencontainers.image.version=$VERSION \
     org.opencontainers.image.revision=$REVISION \
     org.opencontainers.image.created=$CREATED \
     org.opencontainers.image.source=$SOURCE \
-    org.opencontainers.image.licenses=$LICENSES
+    org.opencontainers.image.licenses=$LICENSES \
+    org.debian.snapshot=$DEBIAN_SNAPSHOT
 
 
 # ---- test: the same image with the unit tests, run by its own interpreter -----------------------

@@ -29,8 +29,9 @@ SIDE_BY_SIDE := $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-re
 STACKS := $(SIDE_BY_SIDE) --numprocesses 2 tests/drydock/stack
 
 .PHONY: help up down logs dev rollout backup restore debug calls test test-full lint unit image \
-	contract chaos stack fork mutants bench bench-quick reproduce save push sbom scan rehearse publish join \
-	sign verify tag adopted release lock upgrade migration format venv docs screenshot clean python
+	contract chaos stack fork mutants bench bench-quick reproduce outdated changes save push sbom scan \
+	rehearse publish join sign verify tag adopted release lock upgrade migration format venv docs \
+	screenshot clean python
 
 help: ## Show this list
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -92,8 +93,8 @@ unit: $(BIN)/installed ## Run the unit tests in the image, on SQLite and Postgre
 	@$(PYTHON) scripts/image.py build --target test
 	@PYTHONPATH=tests $(BIN)/python scripts/unit.py
 
-image: python ## Build the image and print its size
-	@$(PYTHON) scripts/image.py build
+image: python ## Build the image and print its size; with FRESH=1 of Debian's newest, without the cache
+	@$(PYTHON) scripts/image.py build $(if $(FRESH),--fresh)
 
 contract: $(BIN)/installed ## Prove the image's promises against running containers
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
@@ -124,6 +125,12 @@ bench-quick: $(BIN)/installed ## Measure the most important of that, in 5 minute
 
 reproduce: python ## Build twice without a cache, as differently as can be; demand one digest
 	@$(PYTHON) scripts/reproduce.py
+
+outdated: python ## Show which Debian packages of the image are not the newest, security fixes included
+	@$(PYTHON) scripts/outdated.py
+
+changes: python ## Show what changed between two images: make changes OLD=name:1 (NEW=name:2)
+	@$(PYTHON) scripts/changes.py "$(OLD)" "$(or $(NEW),$(IMAGE))"
 
 save: python ## Keep the image in a file: make save FILE=image.tar
 	@$(PYTHON) scripts/image.py save $(if $(FILE),"$(FILE)")

@@ -1,12 +1,15 @@
 """Get the Dockerfile's base image, or a stand-in where no registry can be reached.
 
+The base also names the archive of its packages; DEBIAN_SNAPSHOT says of which moment they are.
 The stand-in is Debian's own minimal system, bootstrapped by mmdebstrap from Debian's signed
 archive. The Dockerfile stays as it is: `--build-context` replaces the base by the stand-in.
 """
 
 from __future__ import annotations
 
+import datetime
 import functools
+import os
 import platform
 import re
 import tempfile
@@ -45,20 +48,52 @@ def is_at_hand(image: str) -> bool:
     return False
 
 
+def stand_in(base: str) -> str:
+    """The stand-in's name, for the base as a Dockerfile names it."""
+    name, digest = base.split("@sha256:")
+    return f"{STAND_IN}:{name.replace(':', '-')}-{digest[:12]}"
+
+
 @functools.cache
+def image() -> str:
+    """The engine's name for the base: the Dockerfile's own, pulled if need be, or a stand-in's."""
+    base = reference()
+    if output("docker", "image", "inspect", base) is not None:
+        return base
+    other = stand_in(base)
+    if output("docker", "image", "inspect", other) is None:
+        if is_at_hand(base):
+            return base
+        bootstrap(base.partition(":")[2].partition("-")[0], other)
+    say(f"base: {other}, a stand-in bootstrapped from Debian's archive")
+    return other
+
+
 def build_options() -> tuple[str, ...]:
     """Return what `docker build` needs so that its base is there: nothing, or a stand-in."""
-    base = reference()
-    name, digest = base.split("@sha256:")
-    stand_in = f"{STAND_IN}:{name.replace(':', '-')}-{digest[:12]}"
-    if output("docker", "image", "inspect", base) is not None:
+    if image() == reference():
         return ()
-    if output("docker", "image", "inspect", stand_in) is None:
-        if is_at_hand(base):
-            return ()
-        bootstrap(name.partition(":")[2].partition("-")[0], stand_in)
-    say(f"base: {stand_in}, a stand-in bootstrapped from Debian's archive")
-    return ("--build-context", f"{base}=docker-image://{stand_in}")
+    return ("--build-context", f"{reference()}=docker-image://{image()}")
+
+
+def snapshot() -> str:
+    """Return the moment that DEBIAN_SNAPSHOT names; empty where the newest packages are wanted.
+
+    A moment yet to come would be the newest packages under a label that names other ones.
+    """
+    moment = os.environ.get("DEBIAN_SNAPSHOT", "")
+    if not moment:
+        return ""
+    wrong = f"DEBIAN_SNAPSHOT={moment}: expected a moment that is past, as 20261101T000000Z"
+    if not re.fullmatch(r"\d{8}T\d{6}Z", moment, re.ASCII):
+        die(wrong)
+    try:
+        at = datetime.datetime.strptime(moment, "%Y%m%dT%H%M%S%z")
+    except ValueError:
+        die(wrong)
+    if at > datetime.datetime.now(datetime.UTC):
+        die(wrong)
+    return moment
 
 
 def bootstrap(suite: str, tag: str) -> None:

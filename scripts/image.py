@@ -46,6 +46,10 @@ DIAGNOSES = {
     r"E: Unable to locate package|has no installation candidate": "Debian's archive has no package"
     " of a name that the Dockerfile or requirements/debian.list has: correct it; that of another"
     " Debian's Python is at the Dockerfile's top",
+    r"no dated archive in /etc/apt": "DEBIAN_SNAPSHOT is set, but this base does not name Debian's"
+    " dated archive: the official base does, its stand-in does not",
+    r"archive/\S+/\d{8}T\d{6}Z \S+ Release' does not have a Release file": "Debian's dated archive"
+    " has nothing of the moment in DEBIAN_SNAPSHOT: name another one",
     r"Temporary failure|Could not resolve|Failed to resolve|Could not connect|no such host|"
     r"Failed to establish a new connection|Network is unreachable|i/o timeout": "no network: "
     "Debian's or Python's package archive can't be reached from the build",
@@ -54,16 +58,22 @@ DIAGNOSES = {
 }
 
 
-def name(target: str = "runtime") -> str:
-    """$IMAGE with its tag; for another target than `runtime` that gets the target as a suffix.
+def checked(image: str, variable: str) -> str:
+    """The image's name with its tag; `variable` is who named it, for the error.
 
     Always with a tag: without one, `docker save` takes all the tags there are.
     """
-    image = os.environ.get("IMAGE", "")
     if not re.fullmatch(r"[a-z0-9][\w./:-]*(@sha256:[0-9a-f]{64})?", image, re.ASCII):
-        die(f"IMAGE={image!r} is no image name; one looks like IMAGE=registry.example/name:tag")
-    if ":" not in image.rpartition("/")[2]:
-        image += ":latest"
+        die(
+            f"{variable}={image!r} is no image name; one looks like"
+            f" {variable}=registry.example/name:tag"
+        )
+    return image if ":" in image.rpartition("/")[2] else f"{image}:latest"
+
+
+def name(target: str = "runtime") -> str:
+    """$IMAGE with its tag; for another target than `runtime` that gets the target as a suffix."""
+    image = checked(os.environ.get("IMAGE", ""), "IMAGE")
     return image if target == "runtime" else f"{image}-{target}"
 
 
@@ -110,6 +120,7 @@ def build_arguments() -> dict[str, str]:
         "LICENSES": project.get("license", ""),
         "REVISION": revision + ("-dirty" if revision and changed else ""),
         "SOURCE": source_address(),
+        "DEBIAN_SNAPSHOT": base.snapshot(),
     }
     if seconds is not None:
         created = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
@@ -167,12 +178,18 @@ def run(
     return log
 
 
-def build(target: str) -> None:
-    """Build `target` as the image $IMAGE."""
+def build(target: str, *, fresh: bool = False) -> None:
+    """Build `target` as the image $IMAGE.
+
+    A `fresh` build takes nothing from the cache of layers, which keeps Debian's packages as they
+    were when it was filled; later builds take theirs from this one.
+    """
     if "@" in name():
         die(f"{name()} names a digest, which no build can promise; name a tag")
+    base.snapshot()  # what is wrong with it is said before an engine is started
     engine.main()
-    run(command(target, name(target)), name(target))
+    words = command(target, name(target))
+    run([*words, *(["--no-cache"] if fresh else [])], name(target))
 
 
 def show_progress(lines: IO[str], log: list[str]) -> None:
@@ -226,22 +243,24 @@ def report() -> None:
     )
 
 
-def is_here() -> bool:
-    """Whether the engine has the image."""
-    return output("docker", "image", "inspect", name()) is not None
+def is_here(image: str = "") -> bool:
+    """Whether the engine has the image; by default $IMAGE."""
+    image = image or name()
+    return output("docker", "image", "inspect", image) is not None
 
 
-def find() -> None:
-    """Get an image that exists already: the engine's own or, if it has none, a pulled one.
+def find(image: str = "") -> None:
+    """Get an image that exists already, by default $IMAGE: the engine's own, else a pulled one.
 
     It is not built: the contract has to be proved of this image, not of a new one.
     """
     engine.main()
-    if is_here():
+    image = image or name()
+    if is_here(image):
         return
-    say(f"pulling {name()} ...")
-    if output("docker", "pull", "--quiet", name()) is None:
-        die(f"there is no image {name()} here, nor can it be pulled; `make image` builds one")
+    say(f"pulling {image} ...")
+    if output("docker", "pull", "--quiet", image) is None:
+        die(f"there is no image {image} here, nor can it be pulled; `make image` builds one")
 
 
 def save(file: Path) -> None:
@@ -275,7 +294,7 @@ def remove() -> None:
     bases = output("docker", "image", "ls", "--quiet", base.STAND_IN) or ""
     made = (*map(name, TARGETS), *map(peer, PEERS), *map(stand_ins.stand_in, stand_ins.NAMES))
     for image in (*made, registry.TOOLS, *bases.split()):
-        if output("docker", "image", "inspect", image) is not None:
+        if is_here(image):
             output("docker", "image", "rm", "--force", image)
             say(f"removed the image {image}")
 
@@ -284,14 +303,16 @@ def main() -> None:
     """Do what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    verbs.add_parser("build").add_argument("--target", default="runtime", choices=TARGETS)
+    builder = verbs.add_parser("build")
+    builder.add_argument("--target", default="runtime", choices=TARGETS)
+    builder.add_argument("--fresh", action="store_true", help="take nothing from the cache")
     verbs.add_parser("find")
     verbs.add_parser("save").add_argument("file", type=Path, nargs="?")
     verbs.add_parser("push").add_argument("file", type=Path, nargs="?")
     verbs.add_parser("remove")
     arguments = parser.parse_args()
     if arguments.verb == "build":
-        build(arguments.target)
+        build(arguments.target, fresh=arguments.fresh)
         if arguments.target == "runtime":
             report()
         else:

@@ -25,13 +25,11 @@ def invocation() -> str:
 
 def dependencies(source: str, revision: str) -> list[dict[str, Any]]:
     """Return what the build took, each with its digest; Debian's packages are in the SBOM."""
-    stand_in = "".join(base.build_options()).rpartition("docker-image://")[2]
-    if stand_in:
-        digest = output("docker", "image", "inspect", "--format", "{{.Id}}", stand_in) or ""
-    else:
-        stand_in, _, digest = base.reference().partition("@")
+    name, _, digest = base.image().partition("@")
+    if not digest:  # a stand-in
+        digest = output("docker", "image", "inspect", "--format", "{{.Id}}", name) or ""
     taken: list[dict[str, Any]] = [
-        {"uri": f"docker://{stand_in}", "digest": {"sha256": digest.removeprefix("sha256:")}}
+        {"uri": f"docker://{name}", "digest": {"sha256": digest.removeprefix("sha256:")}}
     ]
     for name in ("runtime", "build", "driver"):
         file = ROOT / "requirements" / f"{name}.txt"
@@ -55,6 +53,7 @@ def predicate(config: dict[str, Any], identity: str) -> dict[str, Any]:
                 "revision": revision,
                 "version": labels.get(LABEL + "version", ""),
                 "platform": f"{config['os']}/{config['architecture']}",
+                "snapshot": labels.get("org.debian.snapshot", ""),
             },
             "resolvedDependencies": dependencies(source, revision),
         },

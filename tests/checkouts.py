@@ -28,6 +28,8 @@ def environment(**variables: str) -> dict[str, str]:
         "ISSUER",
         "TAGS",
         "EXTRA_TAGS",
+        "DEBIAN_SNAPSHOT",
+        "FRESH",
     )
     kept = {
         name: value

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import archives
 from containers import HARDENED, Container, docker, inspect, network, postgres, started, unique
 from rootfs import Root
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
     from typing import Any
 
 
@@ -77,3 +79,25 @@ def database(net: str) -> Iterator[tuple[str, str]]:
     """A PostgreSQL server with an empty database: its container's name and its address."""
     with postgres(net) as server:
         yield server
+
+
+@pytest.fixture
+def name() -> Iterator[str]:
+    """The name of an image that is removed after the test."""
+    image = unique("image") + ":latest"
+    yield image
+    docker("image", "rm", "--force", image, check=False)
+
+
+@pytest.fixture
+def archive() -> Iterator[archives.Archive]:
+    """A small archive of Debian packages, served."""
+    with archives.served() as found:
+        yield found
+
+
+@pytest.fixture
+def on_archive(archive: archives.Archive, tmp_path: Path) -> Iterator[Path]:
+    """A copy of this checkout that builds from that archive."""
+    with archives.checkout(archive, tmp_path) as found:
+        yield found

@@ -34,14 +34,6 @@ def checkout(tmp_path: Path) -> Path:
     return copy(tmp_path / "checkout")
 
 
-@pytest.fixture
-def name() -> Iterator[str]:
-    """The name of an image that is removed after the test."""
-    image = unique("image") + ":latest"
-    yield image
-    docker("image", "rm", "--force", image, check=False)
-
-
 def built(checkout: Path, name: str) -> list[str]:
     """Build the checkout; return its layers' digests."""
     done = make("image", f"IMAGE={name}", checkout=checkout)

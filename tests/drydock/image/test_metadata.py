@@ -79,6 +79,7 @@ def test_labels_say_where_it_comes_from(config: dict[str, Any]) -> None:
         assert not any(labels[LABEL + label] for label in ("revision", "created", "source"))
     assert re.fullmatch(r"([0-9a-f]{40}(-dirty)?)?", labels[LABEL + "revision"])
     assert re.fullmatch(r"(https?://[^@]+)?", labels[LABEL + "source"])
+    assert re.fullmatch(r"(\d{8}T\d{6}Z)?", labels["org.debian.snapshot"])
     if created := labels[LABEL + "created"]:
         assert datetime.datetime.fromisoformat(created).tzinfo is not None
 
