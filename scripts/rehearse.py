@@ -31,14 +31,18 @@ IDENTITY = "https://ci.example/drydock/.github/workflows/release.yml@refs/heads/
 ISSUER = "https://issuer.example"
 # Fulcio's number for "who vouched"; its value is the text itself, not a string of ASN.1.
 # https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md
-CERTIFICATE = f"""
+CERTIFICATE = """
 [leaf]
 basicConstraints = critical, CA:FALSE
 keyUsage = critical, digitalSignature
 extendedKeyUsage = codeSigning
-subjectAltName = critical, URI:{IDENTITY}
-1.3.6.1.4.1.57264.1.1 = DER:{ISSUER.encode().hex(":")}
+subjectAltName = critical, URI:{identity}
+1.3.6.1.4.1.57264.1.1 = DER:{issuer}
 """
+OPTIONS = (
+    *("--key", "release.key", "--certificate", "release.pem"),
+    *("--certificate-chain", "roots.pem", "--tlog-upload=false"),
+)
 OPENSSL = """
 set -euo pipefail
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout authority.key \
@@ -49,17 +53,19 @@ openssl x509 -new -force_pubkey release.pub -subj / -CA roots.pem -CAkey authori
 """
 
 
-def signer(folder: Path) -> tuple[sign.Signer, sign.Expected]:
+def signer(folder: Path, identity: str = IDENTITY) -> tuple[sign.Signer, sign.Expected]:
     """Make a key and its certificate in `folder`; return how to sign with it and what to expect."""
-    (folder / "certificate.cnf").write_text(CERTIFICATE)
+    certificate = CERTIFICATE.format(identity=identity, issuer=ISSUER.encode().hex(":"))
+    (folder / "certificate.cnf").write_text(certificate)
     done = registry.tool(folder, "bash", "-c", OPENSSL, COSIGN_PASSWORD="")
     if done.returncode != 0:
         die(f"no throw-away key: {registry.reason(done)}")
-    options = (
-        *("--key", "release.key", "--certificate", "release.pem"),
-        *("--certificate-chain", "roots.pem", "--tlog-upload=false"),
-    )
-    return sign.Signer(options, folder), sign.Expected(IDENTITY, ISSUER, folder / "roots.pem")
+    return with_key(folder, identity)
+
+
+def with_key(folder: Path, identity: str = IDENTITY) -> tuple[sign.Signer, sign.Expected]:
+    """Return how to sign with the key in `folder` and what to expect."""
+    return sign.Signer(OPTIONS, folder), sign.Expected(identity, ISSUER, folder / "roots.pem")
 
 
 def answers(address: str) -> bool:

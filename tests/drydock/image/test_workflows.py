@@ -1,0 +1,164 @@
+"""The workflow of a release, run as a whole by act: its jobs, their order, what they hand on.
+
+Without GitHub, and with each action replaced by one that does nothing. The jobs that push, sign,
+verify and tag do so for real; what `make` does in them: tests/workflow_make.py.
+https://nektosact.com/
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import registry
+import rehearse
+from checkouts import copy
+from containers import docker, unique
+from depth import FULL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [
+    pytest.mark.skipif(not FULL, reason="at length: the whole workflow"),
+    pytest.mark.early,
+]
+
+IDENTITY = "https://github.com/owner/name/.github/workflows/release.yml@refs/heads/main"
+DOCKERFILE = """
+FROM scratch
+COPY passwd /etc/passwd
+LABEL org.opencontainers.image.revision=0123456789abcdef0123456789abcdef01234567
+"""
+NOTHING = (
+    "name: nothing\nruns:\n  using: composite\n  steps:\n    - run: 'true'\n      shell: bash\n"
+)
+USES = re.compile(r"uses: ([\w-]+/[\w-]+)((?:/[\w-]+)*)@([0-9a-f]{40})")
+PROOFS = ("lint unit", "contract", "chaos", "stack")
+
+
+def git(folder: Path, *arguments: str) -> str:
+    who = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+    command = ["git", "-C", str(folder), *who, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """A repository of this checkout's files, as GitHub would have it."""
+    folder = copy(tmp_path / "sources")
+    git(folder, "init", "--quiet", "--initial-branch", "main")
+    git(folder, "remote", "add", "origin", "https://github.com/owner/name.git")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "all")
+    return folder
+
+
+@pytest.fixture
+def rehearsal(tmp_path: Path) -> Iterator[Path]:
+    """What the jobs' `make` needs: a registry's address, a key, images to build."""
+    folder = tmp_path / "rehearsal"
+    for part in ("key", "context", "bin"):
+        (folder / part).mkdir(parents=True)
+    (folder / "context/Dockerfile").write_text(DOCKERFILE)
+    (folder / "context/passwd").write_text("nobody:x:65534:65534::/:/\n")
+    name = unique("image") + "-"
+    (folder / "image").write_text(name)
+    program = Path(__file__).parents[2] / "workflow_make.py"
+    # On GitHub each job has an engine of its own. Here they share one, and would overtake each
+    # other in pulling and naming the same image.
+    engine = f"flock {folder / 'lock'} {shutil.which('docker')}"
+    for command, words in (("make", f"{sys.executable} {program}"), ("docker", engine)):
+        (folder / "bin" / command).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        (folder / "bin" / command).chmod(0o755)
+    with rehearse.local_registry() as (_, address):
+        (folder / "address").write_text(address)
+        rehearse.signer(folder / "key", IDENTITY)
+        yield folder
+        for image in docker(
+            "image", "ls", "--format", "{{.Repository}}@{{.Digest}}"
+        ).stdout.split():
+            if image.startswith(address):
+                docker("image", "rm", "--force", image, check=False)
+    docker("image", "rm", "--force", "candidate", f"{name}amd64", f"{name}arm64", check=False)
+
+
+def act(sources: Path, rehearsal: Path) -> subprocess.CompletedProcess[str]:
+    """Run the workflow as a push to main starts it, each job in a process of this machine."""
+    stubs = []
+    for workflow in (sources / ".github/workflows").glob("*.yml"):
+        for repository, path, commit in USES.findall(workflow.read_text()):
+            folder = rehearsal / "actions" / repository
+            (folder / path.lstrip("/")).mkdir(parents=True, exist_ok=True)
+            (folder / path.lstrip("/") / "action.yml").write_text(NOTHING)
+            stubs += ["--local-repository", f"{repository}@{commit}={folder}"]
+    command = [str(Path(sys.executable).with_name("act")), "push"]
+    command += ["--workflows", ".github/workflows/release.yml", *stubs]
+    command += ["--platform", "ubuntu-24.04=-self-hosted"]
+    command += ["--platform", "ubuntu-24.04-arm=-self-hosted"]
+    command += ["--action-cache-path", str(rehearsal / "cache"), "--var", "EXTRA_TAGS=latest"]
+    command += ["--secret", "GITHUB_TOKEN=none", "--env", f"REHEARSAL={rehearsal}"]
+    return subprocess.run(
+        command,
+        cwd=sources,
+        env=os.environ | {"PATH": f"{rehearsal / 'bin'}:{os.environ['PATH']}"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+
+
+def tags(rehearsal: Path) -> set[str]:
+    """What people could pull; cosign keeps signatures and attestations as tags as well."""
+    place = f"docker://{(rehearsal / 'address').read_text()}/owner/name"
+    done = registry.tool(rehearsal, "skopeo", "list-tags", "--tls-verify=false", place)
+    found = json.loads(done.stdout)["Tags"] if done.returncode == 0 else []
+    return {tag for tag in found if not tag.startswith("sha256-")}
+
+
+def test_a_release_goes_from_the_build_to_the_tags_in_this_order(
+    sources: Path, rehearsal: Path
+) -> None:
+    done = act(sources, rehearsal)
+    # What the steps printed, and which of them failed.
+    shown = re.findall(r"^.*  (?:\| |❌).*$", done.stdout, re.MULTILINE)
+    assert done.returncode == 0, "\n".join(shown)
+    calls = (rehearsal / "calls").read_text().splitlines()
+    order = [
+        *["image"] * 2,
+        *["publish"] * 2,
+        *sorted(f"{verbs} IMAGE=candidate" for verbs in PROOFS for _ in range(2)),
+        *["scan REPORT=grype.json"] * 2,
+        *("join", "sign", "verify", "tag"),
+    ]
+    # Both platforms go side by side, up to the scan.
+    assert sorted(calls[:12]) == sorted(order[:12])
+    assert calls[12:] == order[12:]
+    commit = git(sources, "rev-parse", "--short=12", "HEAD")
+    assert {"main", "latest", f"sha-{commit}"} < tags(rehearsal)
+    assert len(tags(rehearsal)) == 4  # the day's
+    (index,) = set(re.findall(r"Released `(\S+)`", done.stdout))
+    assert f"signed by `{IDENTITY}`" in done.stdout
+    images = registry.images_in(index, rehearsal)
+    assert {platform["architecture"] for platform in images.values()} == {"amd64", "arm64"}
+
+
+def test_what_can_t_be_verified_gets_no_tag(sources: Path, rehearsal: Path) -> None:
+    """Here the job that signs attests nothing."""
+    (rehearsal / "forgetful").touch()
+    done = act(sources, rehearsal)
+    assert done.returncode != 0
+    assert "no CycloneDX SBOM" in done.stdout
+    calls = (rehearsal / "calls").read_text().splitlines()
+    assert calls[-2:] == ["sign", "verify"]
+    assert tags(rehearsal) == set()
