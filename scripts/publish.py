@@ -17,11 +17,13 @@ from pathlib import Path
 
 import engine
 import image
+import layout
 import provenance
 import registry
 import sign
 from common import ROOT, die, entry, say, step
 
+EXCEPTIONS = ROOT / "security/vex"  # what the gate after a scan lets pass, and why
 GITHUB = "https://token.actions.githubusercontent.com"  # who vouches for a workflow's identity
 
 
@@ -60,7 +62,7 @@ def publish(repository: str) -> str:
     image.find()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "image")
-        registry.layout(name, folder)
+        registry.save(name, folder)
         digest = registry.push(folder, repository)
     say(f"pushed {name}, without a tag")
     return f"{repository}@{digest}"
@@ -80,18 +82,23 @@ def join(references: list[str]) -> str:
 
 
 def attest(reference: str, signer: sign.Signer, who: str) -> None:
-    """Attest SBOMs and provenance of one image, built by `who`, from what the registry has."""
+    """Attest what one image is: SBOMs, provenance, which vulnerabilities do not concern it.
+
+    The SBOMs are made from what the registry has; `who` built the image.
+    """
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(temporary)
-        layout = out / "image"
-        registry.pull(reference, layout)
-        command = [sys.executable, str(ROOT / "scripts/sbom.py"), "--layout", str(layout)]
+        folder = out / "image"
+        registry.pull(reference, folder)
+        command = [sys.executable, str(ROOT / "scripts/sbom.py"), "--layout", str(folder)]
         step(f"SBOM of {reference}", [*command, "--out", str(out)])
-        config = json.loads(registry.read("oci:.", layout, "--config"))
+        config = layout.load(folder).config
         statement = out / "provenance.json"
         statement.write_text(json.dumps(provenance.predicate(config, who)))
-        for kind, file in {**sign.SBOMS, sign.PROVENANCE: statement.name}.items():
-            sign.attest(reference, kind, out / file, signer)
+        for kind, name in {**sign.SBOMS, sign.PROVENANCE: statement.name}.items():
+            sign.attest(reference, kind, out / name, signer)
+        for file in sorted(EXCEPTIONS.glob("*.json")):
+            sign.attest(reference, sign.EXCEPTIONS, file, signer)
 
 
 def sign_all(reference: str, signer: sign.Signer, who: str) -> None:

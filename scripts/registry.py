@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import base
+import layout
 from common import ROOT, capture, die, step
 
 TOOLS = "drydock-release-tools:latest"
@@ -99,13 +100,13 @@ def copy(folder: Path, source: str, target: str, *options: str) -> str | None:
     return reason(done) if done.returncode != 0 else None
 
 
-def read(place: str, folder: Path, *options: str) -> bytes:
-    """Return what a registry or a layout has: a manifest or, with `--config`, a configuration."""
-    if is_loopback(place.removeprefix("docker://")):
+def read(reference: str, folder: Path, *options: str) -> bytes:
+    """Return what a registry has: a manifest or, with `--config`, a configuration."""
+    if is_loopback(reference):
         options += ("--tls-verify=false",)
-    done = tool(folder, "skopeo", "inspect", "--raw", *options, place)
+    done = tool(folder, "skopeo", "inspect", "--raw", *options, f"docker://{reference}")
     if done.returncode != 0:
-        die(f"{place.removeprefix('docker://')} can't be read: {reason(done)}")
+        die(f"{reference} can't be read: {reason(done)}")
     return done.stdout.encode()
 
 
@@ -114,7 +115,7 @@ def digest_of(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def layout(image: str, folder: Path) -> str:
+def save(image: str, folder: Path) -> str:
     """Write an image of the engine as the OCI layout `folder`; return its digest.
 
     Layers that the engine keeps compressed stay as they are, others are compressed.
@@ -126,14 +127,12 @@ def layout(image: str, folder: Path) -> str:
     if failed := copy(folder, "oci-archive:image.tar", "oci:."):
         die(f"{image} can't be unpacked: {failed}")
     archive.unlink()
-    (entry,) = json.loads((folder / "index.json").read_text())["manifests"]
-    digest: str = entry["digest"]
-    return digest
+    return layout.load(folder).digest
 
 
 def push(folder: Path, repository: str) -> str:
     """Push the OCI layout `folder` by its digest, without a tag; return the digest."""
-    digest = digest_of(read("oci:.", folder))
+    digest = layout.load(folder).digest
     target = f"docker://{checked(repository)}@{digest}"
     if failed := copy(folder, "oci:.", target, "--preserve-digests"):
         die(f"{repository} does not take the image: {failed}; is it right, are you logged in?")
@@ -150,7 +149,7 @@ def pull(reference: str, folder: Path) -> None:
 
 def platform_of(reference: str, folder: Path) -> dict[str, str]:
     """Return the platform that an image of a registry says it is for."""
-    config = json.loads(read(f"docker://{reference}", folder, "--config"))
+    config = json.loads(read(reference, folder, "--config"))
     keys = ("architecture", "os", "variant")
     return {key: config[key] for key in keys if config.get(key)}
 
@@ -164,7 +163,7 @@ def join(repository: str, digests: list[str], folder: Path) -> str:
     for digest in digests:
         reference = f"{checked(repository)}@{digest}"
         split(reference)
-        manifest = read(f"docker://{reference}", folder)
+        manifest = read(reference, folder)
         manifests.append(
             {
                 "mediaType": json.loads(manifest)["mediaType"],
@@ -198,7 +197,7 @@ def images_in(reference: str, folder: Path) -> dict[str, dict[str, str]]:
     Ends with one line if the manifest is not what the digest says.
     """
     repository, digest = split(reference)
-    manifest = read(f"docker://{reference}", folder)
+    manifest = read(reference, folder)
     if digest_of(manifest) != digest:
         die(f"{repository}: what it has as {digest} is something else")
     listed = json.loads(manifest)

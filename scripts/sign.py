@@ -16,13 +16,20 @@ import urllib.parse
 from pathlib import Path
 from typing import Any
 
+import layout
 import registry
 from common import die
 
 # What is attested of an image, as cosign names it, and as people do.
 SBOMS = {"cyclonedx": "sbom.cdx.json", "spdxjson": "sbom.spdx.json"}
 PROVENANCE = "slsaprovenance1"
-NAMES = {"cyclonedx": "CycloneDX SBOM", "spdxjson": "SPDX SBOM", PROVENANCE: "provenance"}
+EXCEPTIONS = "openvex"
+NAMES = {
+    "cyclonedx": "CycloneDX SBOM",
+    "spdxjson": "SPDX SBOM",
+    PROVENANCE: "provenance",
+    EXCEPTIONS: "statement on vulnerabilities",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +168,7 @@ def verify_image(reference: str, expected: Expected, folder: Path) -> None:
     provenances = attested(reference, PROVENANCE, expected, folder)
     place = folder / digest.removeprefix("sha256:")
     registry.pull(reference, place)
-    labels = json.loads(registry.read("oci:.", place, "--config"))["config"].get("Labels") or {}
+    labels = layout.load(place).config["config"].get("Labels") or {}
     revision = labels.get("org.opencontainers.image.revision", "")
     for each in provenances:
         builder = each["runDetails"]["builder"]["id"]

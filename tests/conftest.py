@@ -12,6 +12,7 @@ import pytest
 
 import containers
 from containers import docker
+from depth import FULL
 from processes import heed_interrupts
 
 if TYPE_CHECKING:
@@ -37,11 +38,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put what is marked `alone` last, where workers run files side by side, and its file late.
+    """Leave out what is marked `long`, but at length; put what is marked `alone` last.
+
+    That is where workers run files side by side, and its file comes late.
 
     Else a worker would wait with such a test until the others have run out of files. A file that is
     marked `early` comes first: it takes long, and nobody else has anything to do in the end.
     """
+    if left_out := [item for item in items if item.get_closest_marker("long") and not FULL]:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
     if hasattr(config, "workerinput"):
         alone = {item for item in items if item.get_closest_marker("alone")}
         late = {item.path for item in alone}

@@ -22,7 +22,6 @@ import rehearse
 import sign
 from checkouts import make
 from containers import docker, unique
-from depth import FULL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,7 +125,7 @@ def test_what_can_be_verified_gets_its_tags(
     assert sorted(tags(released, tmp_path)) == ["1.2", "1.2.3"]
     for platform, reference in zip(("amd64", "arm64"), place.images, strict=True):
         assert f"linux/{platform}  {reference.partition('@')[2]}" in shown
-    tagged = registry.read(f"docker://{released.partition('@')[0]}:1.2.3", tmp_path)
+    tagged = registry.read(f"{released.partition('@')[0]}:1.2.3", tmp_path)
     assert registry.digest_of(tagged) == released.partition("@")[2]
 
 
@@ -144,7 +143,7 @@ def test_an_index_names_each_platform_and_is_the_same_each_time(
 def test_a_changed_byte_in_a_layer_is_found(
     place: Place, released: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    manifest = json.loads(registry.read(f"docker://{place.images[0]}", tmp_path))
+    manifest = json.loads(registry.read(place.images[0], tmp_path))
     blob = manifest["layers"][0]["digest"].removeprefix("sha256:")
     file = f"/var/lib/docker-registry/docker/registry/v2/blobs/sha256/{blob[:2]}/{blob}/data"
     change = "printf {} | dd of={} bs=1 seek=20 conv=notrunc status=none"
@@ -259,6 +258,20 @@ def test_a_statement_about_another_image_is_found(
     assert message in refused(reference, place.expected, capsys, tmp_path)
 
 
+def test_the_exceptions_of_the_scan_are_attested(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So whoever scans a release learns why a finding was let pass."""
+    exceptions = tmp_path / "vex"
+    exceptions.mkdir()
+    statement = {"@context": "https://openvex.dev/ns/v0.2.0", "@id": "https://example.org/vex/1"}
+    (exceptions / "1.json").write_text(json.dumps(statement))
+    monkeypatch.setattr(publish, "EXCEPTIONS", exceptions)
+    reference = moved(place, place.images[0], tmp_path)
+    publish.attest(reference, place.signer, rehearse.IDENTITY)
+    assert sign.attested(reference, sign.EXCEPTIONS, place.expected, tmp_path) == [statement]
+
+
 def test_two_images_of_one_platform_make_no_index(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -326,8 +339,9 @@ def test_the_provenance_names_the_base_that_was_taken() -> None:
     assert len(taken["digest"]["sha256"]) == 64
 
 
-@pytest.mark.skipif(not FULL, reason="at length: with the whole image")
+@pytest.mark.long
 def test_a_rehearsal_from_start_to_end(request: pytest.FixtureRequest) -> None:
+    """With the whole image. By its fixture's value, since a module of that name is in use here."""
     done = make("rehearse", f"IMAGE={request.getfixturevalue('image')}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the rehearsal went well; nothing of it is left" in done.stderr

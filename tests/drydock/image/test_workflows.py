@@ -22,15 +22,11 @@ import registry
 import rehearse
 from checkouts import copy
 from containers import docker, unique
-from depth import FULL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [
-    pytest.mark.skipif(not FULL, reason="at length: the whole workflow"),
-    pytest.mark.early,
-]
+pytestmark = [pytest.mark.long, pytest.mark.early]
 
 IDENTITY = "https://github.com/owner/name/.github/workflows/release.yml@refs/heads/main"
 DOCKERFILE = """
