@@ -61,9 +61,7 @@ def publish(repository: str) -> str:
     registry.checked(repository)
     image.find()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary, "image")
-        registry.save(name, folder)
-        digest = registry.push(folder, repository)
+        digest = registry.push(registry.save(name, Path(temporary)), repository)
     say(f"pushed {name}, without a tag")
     return f"{repository}@{digest}"
 

@@ -24,7 +24,10 @@ import layout
 from common import ROOT, capture, die, step
 
 TOOLS = "drydock-release-tools:latest"
+# An index has the kind of its images, for some registries take no mixture.
 INDEX = "application/vnd.oci.image.index.v1+json"
+DOCKERS = "application/vnd.docker.distribution.manifest.v2+json"
+LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 # From one of these to a registry, and from one registry to another.
 REFERENCE = re.compile(r"[\w.:-]+(/[a-z0-9._-]+)+@sha256:[0-9a-f]{64}", re.ASCII)
 REPOSITORY = re.compile(r"[\w.:-]+(/[a-z0-9._-]+)+", re.ASCII)
@@ -115,19 +118,28 @@ def digest_of(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def save(image: str, folder: Path) -> str:
-    """Write an image of the engine as the OCI layout `folder`; return its digest.
+def save(image: str, folder: Path) -> Path:
+    """Write an image of the engine below `folder` as an OCI layout; return the layout's folder.
 
-    Layers that the engine keeps compressed stay as they are, others are compressed.
+    As the engine has it, with the same digest, if its store keeps layers compressed. Else they are
+    compressed. The manifest's kind stays: from Docker's to OCI's own, skopeo drops HEALTHCHECK.
     """
-    folder.mkdir()
-    archive = folder / "image.tar"
+    saved, archive = folder / "saved", folder / "image.tar"
+    saved.mkdir(parents=True)
     if (done := capture("docker", "save", "--output", str(archive), image)).returncode != 0:
         die(f"{image} can't be saved: {done.stderr.strip()}")
-    if failed := copy(folder, "oci-archive:image.tar", "oci:."):
-        die(f"{image} can't be unpacked: {failed}")
+    done = capture("tar", "--extract", f"--file={archive}", f"--directory={saved}")
+    if done.returncode != 0:
+        die(f"{archive} can't be unpacked: {done.stderr.strip()}")
     archive.unlink()
-    return layout.load(folder).digest
+    found = layout.load(saved)
+    if all(layer["mediaType"].endswith("gzip") for layer in found.manifest["layers"]):
+        return saved
+    if failed := copy(folder, "oci:saved", "oci:compressed"):
+        die(f"{image} can't be compressed: {failed}")
+    if layout.load(folder / "compressed").config != found.config:
+        die(f"{image}: its configuration would be another one in the registry")
+    return folder / "compressed"
 
 
 def push(folder: Path, repository: str) -> str:
@@ -176,14 +188,15 @@ def join(repository: str, digests: list[str], folder: Path) -> str:
     platforms = [each["platform"] for each in manifests]
     if any(platforms.count(each) > 1 for each in platforms):
         die("two of the images are for the same platform; an index has one for each")
-    index = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}).encode()
+    kind = LIST if all(each["mediaType"] == DOCKERS for each in manifests) else INDEX
+    index = json.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": manifests}).encode()
     digest = digest_of(index)
     # A layout that has nothing but the index: the images are in the registry already.
     place = folder / "index"
     (place / "blobs/sha256").mkdir(parents=True)
     (place / "blobs/sha256" / digest.removeprefix("sha256:")).write_bytes(index)
     (place / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
-    top = {"mediaType": INDEX, "digest": digest, "size": len(index)}
+    top = {"mediaType": kind, "digest": digest, "size": len(index)}
     (place / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [top]}))
     only = ("--multi-arch", "index-only", "--preserve-digests")
     if failed := copy(folder, "oci:index", f"docker://{repository}@{digest}", *only):

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import re
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,7 +21,7 @@ import registry
 import rehearse
 import sign
 from checkouts import make
-from containers import docker, unique
+from containers import docker, inspect, unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +35,7 @@ DOCKERFILE = f"""
 FROM scratch
 COPY passwd /etc/passwd
 LABEL org.opencontainers.image.revision={REVISION}
+HEALTHCHECK CMD ["/check"]
 """
 
 
@@ -45,6 +46,7 @@ class Place:
     container: str
     address: str
     images: list[str]  # of two platforms, as repository@digest
+    configs: list[dict[str, Any]]  # as the engine had them before they were pushed
     signer: sign.Signer
     expected: sign.Expected
 
@@ -62,13 +64,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with rehearse.local_registry() as (container, address), pytest.MonkeyPatch.context() as patch:
         patch.setenv("IMAGE", name)
         pushed = []
+        configs = []
         for platform in ("linux/amd64", "linux/arm64"):
             build = ("build", "--quiet", "--provenance=false", "--platform", platform)
             docker(*build, "--tag", name, str(context))
+            configs.append(inspect(name)["Config"])
             pushed.append(publish.publish(f"{address}/service"))
             docker("image", "rm", "--force", name)
         signer, expected = rehearse.signer(tmp_path_factory.mktemp("key"))
-        yield Place(container, address, pushed, signer, expected)
+        yield Place(container, address, pushed, configs, signer, expected)
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +131,14 @@ def test_what_can_be_verified_gets_its_tags(
         assert f"linux/{platform}  {reference.partition('@')[2]}" in shown
     tagged = registry.read(f"{released.partition('@')[0]}:1.2.3", tmp_path)
     assert registry.digest_of(tagged) == released.partition("@")[2]
+
+
+def test_a_push_changes_nothing(place: Place, tmp_path: Path) -> None:
+    """From Docker's kind of manifest to OCI's own, skopeo would drop the health check."""
+    for reference, config in zip(place.images, place.configs, strict=True):
+        pushed = json.loads(registry.read(reference, tmp_path, "--config"))["config"]
+        assert pushed["Healthcheck"] == config["Healthcheck"] == {"Test": ["CMD", "/check"]}
+        assert pushed["Labels"] == config["Labels"]
 
 
 def test_an_index_names_each_platform_and_is_the_same_each_time(
