@@ -162,7 +162,7 @@ RUN /pip/bin/pip wheel --no-build-isolation --no-deps --no-index --wheel-dir /wh
 FROM build AS driver
 
 # Its wheel brings an OpenSSL, a libpq, a Kerberos and an LDAP of its own, which Debian never patches
-# and no scanner sees. This one links to the root's.
+# and no scanner sees. This one links to the root's. The compiler without versions, as in `build`.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc libc6-dev libpq-dev python3-dev \
@@ -189,7 +189,9 @@ RUN --mount=type=bind,source=requirements/build.txt,target=build.txt \
 # ---- dependencies: the locked ones, changed more rarely than the project ------------------------
 FROM build AS dependencies
 
-# Without the tests and headers that requirements/unused.list names; the records lose them too.
+# Without the tests and headers that requirements/unused.list names; the records lose them too. One
+# process compiles (no -j): what it has compiled before shows in the references inside a file of
+# bytecode, so several that share the work at random now and then give other bytes.
 RUN --mount=type=bind,from=driver,source=/wheel,target=/wheel \
     --mount=type=bind,source=requirements/runtime.txt,target=runtime.txt \
     --mount=type=bind,source=requirements/unused.list,target=unused.list \
@@ -201,7 +203,7 @@ RUN --mount=type=bind,from=driver,source=/wheel,target=/wheel \
     && /pip/bin/pip --python /opt/venv install --no-deps --no-compile --no-index \
         --find-links /wheel psycopg-c \
     && python3 -B remove_unused.py unused.list /opt/venv/lib/python$PYTHON/site-packages \
-    && python3 -B -m compileall -qf -j 0 --invalidation-mode unchecked-hash /opt/venv/lib \
+    && python3 -B -m compileall -qf --invalidation-mode unchecked-hash /opt/venv/lib \
     && rm -f /opt/venv/bin/[Aa]ctivate* /opt/venv/.gitignore \
     && find /opt/venv -exec touch --no-dereference --date=@0 {} +
 
