@@ -10,7 +10,7 @@ SHELL := /bin/bash
 IMAGE ?= $(shell sed -n '0,/^name = "/s/^name = "\([^"]*\)".*/\1/p' pyproject.toml)
 # Any Python from 3.11 on runs the scripts and the tests.
 PYTHON ?= python3
-export IMAGE REPOSITORY IMAGES IDENTITY ISSUER TAGS
+export IMAGE
 
 # In hidden folders are other tools' copies.
 DOCKERFILES = $(sort $(shell find * -name '*Dockerfile'))

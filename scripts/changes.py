@@ -9,12 +9,13 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import exported
+import contents
 import image
+import rootfs
 from common import entry, output
 
 if TYPE_CHECKING:
-    import tarfile
+    from rootfs import Root
 
 LARGEST = 10  # of the changed files, so many are named
 
@@ -30,14 +31,13 @@ class File:
     size: int  # bytes
 
 
-def files(root: tarfile.TarFile) -> dict[str, File]:
+def files(root: Root) -> dict[str, File]:
     """Return all that is not a folder, by its path."""
     found = {}
-    for member in root:
-        if not member.isdir() and member.name not in exported.ENGINE_S:
-            stream = root.extractfile(member) if member.isreg() else None
-            digest = hashlib.sha256(stream.read()).hexdigest() if stream else ""
-            found[f"/{member.name}"] = File(
+    for path, member in root.members.items():
+        if not member.isdir():
+            digest = hashlib.sha256(root.read(path)).hexdigest() if member.isreg() else ""
+            found[path] = File(
                 kind=member.type.decode(),
                 mode=f"{member.mode:o}",
                 owner=f"{member.uid}:{member.gid}",
@@ -62,9 +62,12 @@ def side(name: str) -> Side:
     """Read an image, which is pulled if it is not here."""
     image.find(name)
     layers = output("docker", "image", "inspect", "--format", "{{json .RootFS.Layers}}", name)
-    with exported.open_root(name) as root:
-        packages = {f"{key} (Debian)": version for key, version in exported.debian(root).items()}
-        packages |= {f"{key} (Python)": version for key, version in exported.python(root).items()}
+    with rootfs.exported(name) as root:
+        packages = {f"{key} (Debian)": version for key, version in contents.debian(root).items()}
+        packages |= {
+            f"{package.name} (Python)": package.version
+            for package in contents.distributions(root).values()
+        }
         found = files(root)
     return Side(name, json.loads(layers or "[]"), image.sizes(name), packages, found)
 

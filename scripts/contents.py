@@ -67,15 +67,21 @@ def stanza(root: Root, package: str) -> dict[str, str]:
     return dict(re.findall(r"^([\w-]+): (.*)$", text, re.MULTILINE))
 
 
-def records(root: Root) -> list[str]:
-    """The paths of the lists of what each Python distribution installed."""
-    return [path for path in root.members if path.endswith(".dist-info/RECORD")]
+def debian(root: Root) -> dict[str, str]:
+    """The version of each Debian package."""
+    return {name: stanza(root, name)["Version"] for name in packages(root)}
 
 
-def distribution(root: Root, record: str) -> Package:
-    """The Python distribution whose RECORD that is."""
-    metadata = email.message_from_bytes(root.read(record.removesuffix("RECORD") + "METADATA"))
-    return Package("pypi", canonical(metadata["Name"]), metadata["Version"])
+def distributions(root: Root) -> dict[str, Package]:
+    """The Python distributions, by the path of what is known of each: ...dist-info."""
+    found = {}
+    for path in root.members:
+        folder, _, name = path.rpartition("/")
+        if folder.endswith(".dist-info") and name == "METADATA":
+            metadata = email.message_from_bytes(root.read(path))
+            package = Package("pypi", canonical(metadata["Name"]), metadata["Version"])
+            found[folder] = package
+    return found
 
 
 def listed(root: Root) -> Iterator[tuple[Package, str, str]]:
@@ -83,15 +89,15 @@ def listed(root: Root) -> Iterator[tuple[Package, str, str]]:
 
     An empty hash is any: a RECORD can't have its own.
     """
-    for name in packages(root):
-        package = Package("deb", name, stanza(root, name)["Version"])
+    for name, version in debian(root).items():
+        package = Package("deb", name, version)
         for line in root.read(f"{STATUS}{name}.md5sums").decode().splitlines():
             digest, _, path = line.partition("  ")
             yield package, root.real("/" + path), digest
-    for record in records(root):
-        package = distribution(root, record)
-        site = record.rpartition("/")[0].rpartition("/")[0]
-        for name, digest, _ in csv.reader(root.read(record).decode().splitlines()):
+    for folder, package in distributions(root).items():
+        site, record = folder.rpartition("/")[0], f"{folder}/RECORD"
+        lines = root.read(record).decode().splitlines() if record in root else []
+        for name, digest, _ in csv.reader(lines):
             yield package, root.real(f"{site}/{name}"), digest
 
 

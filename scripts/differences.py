@@ -1,52 +1,43 @@
-"""What differs between two images, down to the layer, the file and what of the file it is.
-
-Each is read from the archive that `docker save` writes of it, the layout of the OCI image:
-https://github.com/opencontainers/image-spec/blob/v1.1.0/image-layout.md
-"""
+"""What differs between two images, down to the layer, the file and what of the file it is."""
 
 from __future__ import annotations
 
 import datetime
 import difflib
 import hashlib
-import json
 import shutil
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
+import layout
 from common import ROOT, capture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from layout import Layout
 
 FILES = 20  # that are named of each layer; one cause often changes hundreds
 LINES = 40  # of the text that shows how the first of them differs
 
 
 class Image:
-    """An image in an archive that `docker save` wrote."""
+    """An image in a folder."""
 
-    def __init__(self, archive: tarfile.TarFile) -> None:
-        """Read the configuration; the layers are read when they are asked for."""
-        self._archive = archive
-        manifest = json.load(self._open("manifest.json"))[0]
-        self._layers: list[str] = manifest["Layers"]
-        self.config: dict[str, Any] = json.load(self._open(manifest["Config"]))
+    def __init__(self, found: Layout) -> None:
+        """Take the configuration; the layers are read when they are asked for."""
+        self._found = found
+        self.config = found.config
         self.contents: list[str] = self.config["rootfs"]["diff_ids"]  # hashes, uncompressed
         made = [step for step in self.config["history"] if not step.get("empty_layer")]
         self.instructions = [" ".join(step["created_by"].split()) for step in made]
 
-    def _open(self, name: str) -> IO[bytes]:
-        stream = self._archive.extractfile(name)
-        assert stream is not None
-        return stream
-
     def layer(self, number: int) -> tarfile.TarFile:
         """One layer's files; one kind of image store keeps them compressed, the other does not."""
-        stream = self._open(self._layers[number])
-        return tarfile.open(fileobj=stream, mode="r:*")
+        digest = self._found.manifest["layers"][number]["digest"]
+        return tarfile.open(layout.path_of(self._found.folder, digest))
 
     def read(self, number: int, path: str) -> bytes:
         """What a file of a layer holds."""

@@ -12,7 +12,7 @@ import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from common import die
+from common import capture, die
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +48,19 @@ class Layout:
                 shutil.copyfileobj(stream, target)
             files.append(file)
         return files
+
+
+def save(image: str, folder: Path) -> Path:
+    """Write an image of the engine below `folder`, as it is; return the layout's folder."""
+    saved, archive = folder / "saved", folder / "image.tar"
+    saved.mkdir(parents=True)
+    if (done := capture("docker", "save", "--output", str(archive), image)).returncode != 0:
+        die(f"{image} can't be saved: {done.stderr.strip()}")
+    done = capture("tar", "--extract", f"--file={archive}", f"--directory={saved}")
+    if done.returncode != 0:
+        die(f"{archive} can't be unpacked: {done.stderr.strip()}")
+    archive.unlink()
+    return saved
 
 
 def path_of(folder: Path, digest: str) -> Path:

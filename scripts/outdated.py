@@ -11,8 +11,9 @@ import subprocess
 import sys
 
 import base
-import exported
+import contents
 import image
+import rootfs
 from common import die, entry, output, say
 
 UNKNOWN = 2
@@ -71,8 +72,8 @@ def table(outdated: list[list[str]]) -> str:
 def compare() -> bool:
     """Show what is outdated, and return whether anything is."""
     image.find()
-    with exported.open_root(image.name()) as root:
-        packages = exported.debian(root)
+    with rootfs.exported(image.name()) as root:
+        packages = contents.debian(root)
     if not packages:
         die(f"{image.name()} has no list of its Debian packages in /var/lib/dpkg/status.d")
     architecture = output("docker", "image", "inspect", "-f", "{{.Architecture}}", image.name())

@@ -21,9 +21,9 @@ import layout
 import provenance
 import registry
 import sign
+import vex
 from common import ROOT, die, entry, say, step
 
-EXCEPTIONS = ROOT / "security/vex"  # what the gate after a scan lets pass, and why
 GITHUB = "https://token.actions.githubusercontent.com"  # who vouches for a workflow's identity
 
 
@@ -95,7 +95,7 @@ def attest(reference: str, signer: sign.Signer, who: str) -> None:
         statement.write_text(json.dumps(provenance.predicate(config, who)))
         for kind, name in {**sign.SBOMS, sign.PROVENANCE: statement.name}.items():
             sign.attest(reference, kind, out / name, signer)
-        for file in sorted(EXCEPTIONS.glob("*.json")):
+        for file in sorted(vex.FOLDER.glob("*.json")):
             sign.attest(reference, sign.EXCEPTIONS, file, signer)
 
 

@@ -21,18 +21,17 @@ from typing import Any
 
 import base
 import layout
-from common import ROOT, capture, die, step
+from common import ROOT, die, step
 
 TOOLS = "drydock-release-tools:latest"
 # An index has the kind of its images, for some registries take no mixture.
 INDEX = "application/vnd.oci.image.index.v1+json"
 DOCKERS = "application/vnd.docker.distribution.manifest.v2+json"
 LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
-# From one of these to a registry, and from one registry to another.
 REFERENCE = re.compile(r"[\w.:-]+(/[a-z0-9._-]+)+@sha256:[0-9a-f]{64}", re.ASCII)
 REPOSITORY = re.compile(r"[\w.:-]+(/[a-z0-9._-]+)+", re.ASCII)
 TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
-# Of one on GitHub, from which cosign gets its certificate.
+# By these GitHub tells cosign how to get a certificate for the workflow.
 PASSED_ON = ("ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN")
 
 
@@ -95,7 +94,7 @@ def checked(repository: str) -> str:
 
 
 def copy(folder: Path, source: str, target: str, *options: str) -> str | None:
-    """Copy one image, its digest unchanged; return why not, or None if it was done."""
+    """Copy an image or an index; return why it could not be done, or None if it was."""
     for side, place in (("src", source), ("dest", target)):
         if place.startswith("docker://") and is_loopback(place.removeprefix("docker://")):
             options += (f"--{side}-tls-verify=false",)
@@ -124,14 +123,7 @@ def save(image: str, folder: Path) -> Path:
     As the engine has it, with the same digest, if its store keeps layers compressed. Else they are
     compressed. The manifest's kind stays: from Docker's to OCI's own, skopeo drops HEALTHCHECK.
     """
-    saved, archive = folder / "saved", folder / "image.tar"
-    saved.mkdir(parents=True)
-    if (done := capture("docker", "save", "--output", str(archive), image)).returncode != 0:
-        die(f"{image} can't be saved: {done.stderr.strip()}")
-    done = capture("tar", "--extract", f"--file={archive}", f"--directory={saved}")
-    if done.returncode != 0:
-        die(f"{archive} can't be unpacked: {done.stderr.strip()}")
-    archive.unlink()
+    saved = layout.save(image, folder)
     found = layout.load(saved)
     if all(layer["mediaType"].endswith("gzip") for layer in found.manifest["layers"]):
         return saved
@@ -173,8 +165,7 @@ def join(repository: str, digests: list[str], folder: Path) -> str:
     """
     manifests: list[dict[str, Any]] = []
     for digest in digests:
-        reference = f"{checked(repository)}@{digest}"
-        split(reference)
+        reference = f"{repository}@{digest}"
         manifest = read(reference, folder)
         manifests.append(
             {

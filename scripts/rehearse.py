@@ -98,7 +98,7 @@ def local_registry() -> Iterator[tuple[str, str]]:
 
 
 def pull_back(reference: str, name: str) -> None:
-    """Pull the image of this platform into an empty store; load it as `name`, start it."""
+    """Pull the image of this platform into an empty store, and load it as `name`."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "store")
         registry.pull(reference, folder)

@@ -20,7 +20,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import tarfile
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -28,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import differences
 import engine
 import image
+import layout
 from common import ROOT, die, entry, output, say
 
 if TYPE_CHECKING:
@@ -133,14 +133,12 @@ def packages(log: list[str]) -> dict[str, str]:
 
 def explained(tags: Sequence[str]) -> None:
     """Print how two images differ."""
-    with contextlib.ExitStack() as stack:
-        images = []
-        for tag in tags:
-            file = stack.enter_context(tempfile.NamedTemporaryFile())
-            if output("docker", "save", "--output", file.name, tag) is None:
-                die(f"{tag} can't be read: is there room for it in {tempfile.gettempdir()}?")
-            images.append(differences.Image(stack.enter_context(tarfile.open(file.name))))
-        lines = list(differences.explain(*images))
+    with tempfile.TemporaryDirectory() as folder:
+        first, second = (
+            differences.Image(layout.load(layout.save(tag, Path(folder, str(number)))))
+            for number, tag in enumerate(tags)
+        )
+        lines = list(differences.explain(first, second))
     print("\n".join(lines or ["the same layers and configuration, compressed in different ways"]))
 
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import tarfile
+import tempfile
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
+
+from common import die, output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 WHITEOUT = ".wh."  # OCI image specification, layer.md: "Whiteouts"
 OPAQUE = ".wh..wh..opq"
+# What the engine lays into each container: files, and what is below these folders.
+OF_THE_ENGINE = {"/.dockerenv", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/etc/mtab"}
+FILLED = ("/dev/", "/proc/", "/sys/")
 
 
 class Root:
@@ -87,3 +94,27 @@ class Root:
         stream: IO[bytes] | None = self._tars[path].extractfile(self.members[path])
         assert stream is not None
         return stream.read()
+
+
+@contextlib.contextmanager
+def exported(image: str) -> Iterator[Root]:
+    """Open an image that the engine has, all layers in one; nothing of it runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "root.tar")
+        # A command has to be named where the image has none; it is never run.
+        container = output("docker", "create", image, "nothing")
+        if container is None:
+            die(f"{image}: the engine makes no container of it, so its files can't be read")
+        try:
+            if output("docker", "export", "--output", str(file), container) is None:
+                die(f"{image} can't be exported to {file}; is the disk full?")
+        finally:
+            output("docker", "rm", "--volumes", container)
+        root = Root(file)
+        for path in list(root.members):
+            if path in OF_THE_ENGINE or path.startswith(FILLED):
+                del root.members[path]
+        try:
+            yield root
+        finally:
+            root.close()

@@ -24,26 +24,13 @@ from typing import Any
 import contents
 import image
 import layout
-from common import ROOT, die, entry, output, say
+from common import ROOT, die, entry, say
 from contents import Package
 from rootfs import Root
 
 CYCLONEDX, SPDX = "sbom.cdx.json", "sbom.spdx.json"
 DEFAULT_OUT = ROOT / "sbom"
 Document = dict[str, Any]
-
-
-def unpacked(name: str, into: Path) -> Path:
-    """The engine's image of that name as a folder."""
-    archive = into / "image.tar"
-    if output("docker", "save", "--output", str(archive), name) is None:
-        die(f"there is no image {name} here; `make image` builds one")
-    folder = into / "saved"
-    folder.mkdir()
-    if output("tar", "--extract", f"--file={archive}", f"--directory={folder}") is None:
-        die(f"{archive} could not be unpacked; is the disk full?")
-    archive.unlink()
-    return folder
 
 
 def scan(found: layout.Layout, name: str, work: Path) -> tuple[Document, Document]:
@@ -229,7 +216,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sbom-") as folder:
         work = Path(folder)
-        found = layout.load(arguments.layout or unpacked(image.name(), work))
+        found = layout.load(arguments.layout or layout.save(image.name(), work))
         documents = make(found, work)
     arguments.out.mkdir(parents=True, exist_ok=True)
     for title, document in documents.items():

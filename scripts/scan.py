@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import vex
-from common import ROOT, entry
+from common import entry
 from vex import BadInputError, Purl, Statement
 
-FOLDER = ROOT / "security/vex"
 SEVERITIES = ("unknown", "negligible", "low", "medium", "high", "critical")
 BLOCKING = ("high", "critical")
 STATES = ("fixed", "not-fixed", "wont-fix", "unknown", "")
@@ -146,7 +145,7 @@ def main() -> None:
     """Do what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("reports", type=Path, nargs="*", help="one for each platform")
-    parser.add_argument("--vex", type=Path, default=FOLDER, help="the folder of the exceptions")
+    parser.add_argument("--vex", type=Path, default=vex.FOLDER, help="the folder of the exceptions")
     arguments = parser.parse_args()
     if not arguments.reports:
         print("error: name the report: make scan REPORT=grype.json", file=sys.stderr)

@@ -15,10 +15,13 @@ import re
 import urllib.parse
 from typing import TYPE_CHECKING, Any
 
+from common import ROOT
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+FOLDER = ROOT / "security/vex"
 EXPIRES = re.compile(r"(.*?)\s*\bExpires (\d{4}-\d\d-\d\d)\.?\s*", re.DOTALL)
 LONGEST = datetime.timedelta(days=366)
 JUSTIFICATIONS = {

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 import archives
+import rootfs
 from containers import HARDENED, Container, docker, inspect, network, postgres, started, unique
-from rootfs import Root
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
     from typing import Any
+
+    from rootfs import Root
 
 
 @pytest.fixture(scope="session")
@@ -25,24 +26,9 @@ def config(image: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def root(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
-    file = tmp_path_factory.mktemp("root") / "root.tar"
-    name = unique("export")
-    docker("create", "--name", name, image)
-    try:
-        with file.open("wb") as stream:
-            subprocess.run(["docker", "export", name], stdout=stream, check=True)
-    finally:
-        docker("rm", "--volumes", name)
-    found = Root(file)
-    # Files that the engine itself lays into every container.
-    for path in ("/.dockerenv", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/etc/mtab"):
-        found.members.pop(path, None)
-    for path in list(found.members):
-        if path.startswith(("/dev/", "/proc/", "/sys/")):
-            del found.members[path]
-    yield found
-    found.close()
+def root(image: str) -> Iterator[Root]:
+    with rootfs.exported(image) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

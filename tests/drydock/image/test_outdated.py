@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import archives
-import exported
+import rootfs
 from checkouts import CHECKOUT, make
 from containers import docker
 
@@ -27,8 +27,8 @@ def test_outdated_shows_the_newest_and_where_it_is(
     assert re.search(
         r"^\| media-types \| [\d.]+ \| 99\.2 \| trixie-security/main \|$", done.stdout, re.MULTILINE
     )
-    with exported.open_root(image) as root:
-        count = sum(name.endswith(".md5sums") for name in root.getnames())
+    with rootfs.exported(image) as root:
+        count = sum(name.endswith(".md5sums") for name in root.members)
     assert f"of {count} Debian packages outdated" in done.stderr
 
 

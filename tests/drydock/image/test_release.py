@@ -20,23 +20,16 @@ import publish
 import registry
 import rehearse
 import sign
+import vex
 from checkouts import make
 from containers import docker, inspect, unique
+from releases import REVISION, lay, tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.early
-
-REVISION = "0123456789abcdef0123456789abcdef01234567"
-# The one file is one that the check of the SBOM knows.
-DOCKERFILE = f"""
-FROM scratch
-COPY passwd /etc/passwd
-LABEL org.opencontainers.image.revision={REVISION}
-HEALTHCHECK CMD ["/check"]
-"""
 
 
 @dataclasses.dataclass
@@ -58,8 +51,7 @@ class Place:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     context = tmp_path_factory.mktemp("context")
-    (context / "Dockerfile").write_text(DOCKERFILE)
-    (context / "passwd").write_text("nobody:x:65534:65534::/:/\n")
+    lay(context)
     name = unique("image") + ":latest"
     with rehearse.local_registry() as (container, address), pytest.MonkeyPatch.context() as patch:
         patch.setenv("IMAGE", name)
@@ -83,27 +75,19 @@ def released(place: Place) -> str:
     return joined
 
 
-def tags(reference: str, folder: Path) -> list[str]:
-    """The tags of a repository that people would pull; cosign keeps signatures as tags as well."""
-    repository = reference.partition("@")[0]
-    command = ("skopeo", "list-tags", "--tls-verify=false", f"docker://{repository}")
-    done = registry.tool(folder, *command)
-    found: list[str] = json.loads(done.stdout)["Tags"] if done.returncode == 0 else []
-    return [tag for tag in found if not tag.startswith("sha256-")]
-
-
 def refused(
     reference: str, expected: sign.Expected, capsys: pytest.CaptureFixture[str], folder: Path
 ) -> str:
     """Why no tag is put on, in one line; and there is none."""
-    before = tags(reference, folder)
+    repository, _ = registry.split(reference)
+    before = tags(repository, folder)
     with pytest.raises(SystemExit) as ended:
         publish.tag(reference, ["refused"], expected)
     assert ended.value.code == 1
     errors = [line for line in capsys.readouterr().err.splitlines() if "==>" not in line]
     assert len(errors) == 1
     assert errors[0].startswith("error: ")
-    assert tags(reference, folder) == before
+    assert tags(repository, folder) == before
     return errors[0]
 
 
@@ -123,14 +107,14 @@ def moved(place: Place, reference: str, folder: Path, *, signatures: bool = Fals
 def test_what_can_be_verified_gets_its_tags(
     place: Place, released: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert tags(released, tmp_path) == []
+    repository, digest = registry.split(released)
+    assert tags(repository, tmp_path) == set()
     publish.tag(released, ["1.2.3", "1.2"], place.expected)
     shown = capsys.readouterr().out
-    assert sorted(tags(released, tmp_path)) == ["1.2", "1.2.3"]
+    assert tags(repository, tmp_path) == {"1.2", "1.2.3"}
     for platform, reference in zip(("amd64", "arm64"), place.images, strict=True):
         assert f"linux/{platform}  {reference.partition('@')[2]}" in shown
-    tagged = registry.read(f"{released.partition('@')[0]}:1.2.3", tmp_path)
-    assert registry.digest_of(tagged) == released.partition("@")[2]
+    assert registry.digest_of(registry.read(f"{repository}:1.2.3", tmp_path)) == digest
 
 
 def test_a_push_changes_nothing(place: Place, tmp_path: Path) -> None:
@@ -278,7 +262,7 @@ def test_the_exceptions_of_the_scan_are_attested(
     exceptions.mkdir()
     statement = {"@context": "https://openvex.dev/ns/v0.2.0", "@id": "https://example.org/vex/1"}
     (exceptions / "1.json").write_text(json.dumps(statement))
-    monkeypatch.setattr(publish, "EXCEPTIONS", exceptions)
+    monkeypatch.setattr(vex, "FOLDER", exceptions)
     reference = moved(place, place.images[0], tmp_path)
     publish.attest(reference, place.signer, rehearse.IDENTITY)
     assert sign.attested(reference, sign.EXCEPTIONS, place.expected, tmp_path) == [statement]

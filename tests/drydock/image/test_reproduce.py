@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from typing import TYPE_CHECKING
 
@@ -16,6 +14,7 @@ import pytest
 
 import base
 import differences
+import layout
 import reproduce
 from checkouts import CHECKOUT, copy, environment, make
 from containers import docker, eventually, unique
@@ -120,7 +119,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     assert log.read_text().endswith("interrupted\n")
 
 
-def read(folder: Path, instructions: str, stack: contextlib.ExitStack) -> differences.Image:
+def read(folder: Path, instructions: str) -> differences.Image:
     """Build a small image from what is in `folder`, and read it."""
     name = unique("difference") + ":latest"
     (folder / "Dockerfile").write_text(f"FROM scratch\n{instructions}\n")
@@ -129,10 +128,9 @@ def read(folder: Path, instructions: str, stack: contextlib.ExitStack) -> differ
         *("build", "--quiet", "--no-cache", "--provenance=false", "--tag", name),
         *("--build-arg", "SOURCE_DATE_EPOCH=0", str(folder)),
     )
-    archive = folder.parent / f"{name}.tar"
-    docker("save", "--output", str(archive), name)
+    saved = layout.save(name, folder.parent / name)
     docker("image", "rm", "--force", name)
-    return differences.Image(stack.enter_context(tarfile.open(archive)))
+    return differences.Image(layout.load(saved))
 
 
 def settle(folder: Path) -> None:
@@ -148,27 +146,25 @@ def test_each_kind_of_difference_is_named(tmp_path: Path) -> None:
     (files / "link").symlink_to("a")
     settle(context)
     copied = "COPY files /files\n"
-    with contextlib.ExitStack() as stack:
-        first = read(context, f"{copied}COPY files/same /\n", stack)
-        assert list(differences.explain(first, first)) == []
-        for name in ("gone", "link", "retyped"):
-            (files / name).unlink()
-        (files / "link").symlink_to("b")
-        (files / "retyped").mkdir()
-        (files / "binary").write_bytes(b"\xff")
-        (files / "permitted").chmod(0o600)
-        (files / "rewritten").write_text("another line\n")
-        for number in range(differences.FILES):
-            (files / f"new-{number:02}").touch()
-        settle(context)
-        os.utime(files / "aged", (86400, 86400))
-        second = read(
-            context,
-            f"{copied}COPY --chown=1:2 files/same /\nCOPY files/aged /\nENV B=1\n",
-            stack,
-        )
-        lines = [re.sub(r"'\w{12}'", "'HASH'", line) for line in differences.explain(first, second)]
-        named, content = differences.of_layers(first.layer(0), second.layer(0))
+    first = read(context, f"{copied}COPY files/same /\n")
+    assert list(differences.explain(first, first)) == []
+    for name in ("gone", "link", "retyped"):
+        (files / name).unlink()
+    (files / "link").symlink_to("b")
+    (files / "retyped").mkdir()
+    (files / "binary").write_bytes(b"\xff")
+    (files / "permitted").chmod(0o600)
+    (files / "rewritten").write_text("another line\n")
+    for number in range(differences.FILES):
+        (files / f"new-{number:02}").touch()
+    settle(context)
+    os.utime(files / "aged", (86400, 86400))
+    second = read(
+        context,
+        f"{copied}COPY --chown=1:2 files/same /\nCOPY files/aged /\nENV B=1\n",
+    )
+    lines = [re.sub(r"'\w{12}'", "'HASH'", line) for line in differences.explain(first, second)]
+    named, content = differences.of_layers(first.layer(0), second.layer(0))
     assert lines[0] == "layer 1, made by `COPY files /files # buildkit`:"
     for line in (
         "    files/aged: modified '1970-01-01T00:00:00+00:00' and '1970-01-02T00:00:00+00:00'",

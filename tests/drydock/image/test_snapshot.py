@@ -13,7 +13,8 @@ import pytest
 import archives
 import base
 import changes
-import exported
+import contents
+import rootfs
 from checkouts import make
 from containers import inspect
 from depth import FULL
@@ -45,9 +46,9 @@ def built(checkout: Path, name: str, *arguments: str) -> str:
     """Build the image; return the version of the small archive's package in it."""
     done = make("image", f"IMAGE={name}", *arguments, checkout=checkout)
     assert done.returncode == 0, done.stderr
-    with exported.open_root(name) as root:
-        found = re.search(r"debs/media-types_([\d.]+)_all\.deb", "\n".join(root.getnames()))
-        return found[1] if found else exported.debian(root)["media-types"]
+    with rootfs.exported(name) as root:
+        found = re.search(r"debs/media-types_([\d.]+)_all\.deb", "\n".join(root.members))
+        return found[1] if found else contents.debian(root)["media-types"]
 
 
 def test_a_moment_gives_its_packages_and_later_the_same_again(
@@ -62,7 +63,7 @@ def test_a_moment_gives_its_packages_and_later_the_same_again(
     for moment, version in ((FIRST, "99.1"), (SECOND, "99.2"), (FIRST, "99.1")):
         assert built(checkout, name, f"DEBIAN_SNAPSHOT={moment}", "FRESH=1") == version
         assert inspect(name)["Config"]["Labels"]["org.debian.snapshot"] == moment
-        with exported.open_root(name) as root:
+        with rootfs.exported(name) as root:
             images.append(inspect(name)["Id"] if FULL else changes.files(root))
         archive.security("after")  # the archive of today moves on meanwhile
     assert images[0] == images[2] != images[1]

@@ -7,7 +7,6 @@ https://nektosact.com/
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -22,6 +21,7 @@ import registry
 import rehearse
 from checkouts import copy
 from containers import docker, unique
+from releases import lay, tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,11 +29,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.long, pytest.mark.early]
 
 IDENTITY = "https://github.com/owner/name/.github/workflows/release.yml@refs/heads/main"
-DOCKERFILE = """
-FROM scratch
-COPY passwd /etc/passwd
-LABEL org.opencontainers.image.revision=0123456789abcdef0123456789abcdef01234567
-"""
 NOTHING = (
     "name: nothing\nruns:\n  using: composite\n  steps:\n    - run: 'true'\n      shell: bash\n"
 )
@@ -64,8 +59,7 @@ def rehearsal(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "rehearsal"
     for part in ("key", "context", "bin"):
         (folder / part).mkdir(parents=True)
-    (folder / "context/Dockerfile").write_text(DOCKERFILE)
-    (folder / "context/passwd").write_text("nobody:x:65534:65534::/:/\n")
+    lay(folder / "context")
     name = unique("image") + "-"
     (folder / "image").write_text(name)
     program = Path(__file__).parents[2] / "workflow_make.py"
@@ -114,12 +108,9 @@ def act(sources: Path, rehearsal: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def tags(rehearsal: Path) -> set[str]:
-    """What people could pull; cosign keeps signatures and attestations as tags as well."""
-    place = f"docker://{(rehearsal / 'address').read_text()}/owner/name"
-    done = registry.tool(rehearsal, "skopeo", "list-tags", "--tls-verify=false", place)
-    found = json.loads(done.stdout)["Tags"] if done.returncode == 0 else []
-    return {tag for tag in found if not tag.startswith("sha256-")}
+def named(rehearsal: Path) -> set[str]:
+    """The tags in the registry."""
+    return tags(f"{(rehearsal / 'address').read_text()}/owner/name", rehearsal)
 
 
 def test_a_release_goes_from_the_build_to_the_tags_in_this_order(
@@ -141,8 +132,8 @@ def test_a_release_goes_from_the_build_to_the_tags_in_this_order(
     assert sorted(calls[:12]) == sorted(order[:12])
     assert calls[12:] == order[12:]
     commit = git(sources, "rev-parse", "--short=12", "HEAD")
-    assert {"main", "latest", f"sha-{commit}"} < tags(rehearsal)
-    assert len(tags(rehearsal)) == 4  # the day's
+    assert {"main", "latest", f"sha-{commit}"} < named(rehearsal)
+    assert len(named(rehearsal)) == 4  # the day's
     (index,) = set(re.findall(r"Released `(\S+)`", done.stdout))
     assert f"signed by `{IDENTITY}`" in done.stdout
     images = registry.images_in(index, rehearsal)
@@ -157,4 +148,4 @@ def test_what_can_t_be_verified_gets_no_tag(sources: Path, rehearsal: Path) -> N
     assert "no CycloneDX SBOM" in done.stdout
     calls = (rehearsal / "calls").read_text().splitlines()
     assert calls[-2:] == ["sign", "verify"]
-    assert tags(rehearsal) == set()
+    assert named(rehearsal) == set()
