@@ -78,10 +78,9 @@ def answers(address: str) -> bool:
 
 
 @contextlib.contextmanager
-def local_registry() -> Iterator[tuple[str, str]]:
-    """Start a registry on loopback; give its container's name and its address."""
+def local_registry(name: str) -> Iterator[str]:
+    """Start a registry on loopback, as a container of that name; give its address."""
     registry.build_tools()
-    name = f"rehearsal-{uuid.uuid4().hex[:12]}"
     command = ("docker", "run", "--detach", "--name", name, "--publish", "127.0.0.1::5000")
     try:
         if output(*command, registry.TOOLS) is None:
@@ -92,7 +91,7 @@ def local_registry() -> Iterator[tuple[str, str]]:
             if time.monotonic() > deadline:
                 die("the registry of the rehearsal does not answer")
             time.sleep(0.2)
-        yield name, address
+        yield address
     finally:
         output("docker", "rm", "--force", "--volumes", name)
 
@@ -118,8 +117,8 @@ def prove(name: str) -> None:
 
 def main() -> None:
     """Rehearse with $IMAGE, which the engine has."""
-    name = f"drydock-rehearsal-{uuid.uuid4().hex[:12]}:latest"
-    with tempfile.TemporaryDirectory() as temporary, local_registry() as (_, address):
+    name = f"drydock-rehearsal-{uuid.uuid4().hex[:12]}"
+    with tempfile.TemporaryDirectory() as temporary, local_registry(name) as address:
         key, expected = signer(Path(temporary))
         image.find()
         pushed = publish.publish(f"{address}/service")
@@ -128,10 +127,10 @@ def main() -> None:
         publish.tag(joined, ["rehearsal"], expected)
         try:
             say(f"pulling {pushed} back, into an empty store")
-            pull_back(pushed, name)
-            prove(name)
+            pull_back(pushed, f"{name}:latest")
+            prove(f"{name}:latest")
         finally:
-            output("docker", "image", "rm", "--force", name)
+            output("docker", "image", "rm", "--force", f"{name}:latest")
     say("the rehearsal went well; nothing of it is left")
 
 

@@ -164,7 +164,7 @@ def test_the_debug_image_is_the_same_application_with_a_shell(
 @pytest.fixture
 def registry() -> Iterator[str]:
     """The address of a real registry on loopback."""
-    with rehearse.local_registry() as (_, address):
+    with rehearse.local_registry(unique("registry")) as address:
         yield address
 
 

@@ -53,7 +53,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     context = tmp_path_factory.mktemp("context")
     lay(context)
     name = unique("image") + ":latest"
-    with rehearse.local_registry() as (container, address), pytest.MonkeyPatch.context() as patch:
+    container = unique("registry")
+    with rehearse.local_registry(container) as address, pytest.MonkeyPatch.context() as patch:
         patch.setenv("IMAGE", name)
         pushed = []
         configs = []
@@ -342,7 +343,7 @@ def test_a_rehearsal_from_start_to_end(request: pytest.FixtureRequest) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the rehearsal went well; nothing of it is left" in done.stderr
     left = subprocess.run(
-        ["docker", "ps", "--all", "--quiet", "--filter", "name=rehearsal-"],
+        ["docker", "ps", "--all", "--quiet", "--filter", "name=drydock-rehearsal-"],
         capture_output=True,
         text=True,
         check=True,

@@ -69,7 +69,7 @@ def rehearsal(tmp_path: Path) -> Iterator[Path]:
     for command, words in (("make", f"{sys.executable} {program}"), ("docker", engine)):
         (folder / "bin" / command).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
         (folder / "bin" / command).chmod(0o755)
-    with rehearse.local_registry() as (_, address):
+    with rehearse.local_registry(unique("registry")) as address:
         (folder / "address").write_text(address)
         rehearse.signer(folder / "key", IDENTITY)
         yield folder
