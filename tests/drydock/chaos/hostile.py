@@ -29,13 +29,12 @@ class Hostile:
         self.opening = opening
         self.drip = drip
         self.closed = 0  # by the server
-        self.sockets = []
-        for _ in range(count):
-            self.sockets.append(self.connect())
-            time.sleep(0.5 / count)  # a burst may come to one worker, and leave the others alone
+        self.pause = 0.5 / count  # seconds: a burst may come to one worker and leave the others
+        self.sockets = [self.connect() for _ in range(count)]
         self.over = threading.Event()
 
     def connect(self) -> socket.socket:
+        time.sleep(self.pause)
         with contextlib.ExitStack() as stack:
             connection = stack.enter_context(socket.socket())
             # A receive window as small as possible; set before connect(), which announces it.

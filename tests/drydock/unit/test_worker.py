@@ -128,11 +128,27 @@ class Running:
         self.worker.slot = 0
         self.worker.wsgi = cast("Any", self.application)
         self.worker.build(int(variables.get("LIMIT", "100")))
+        self.closing = threading.Lock()
+        self.closed = False
+        self.worker.pool._wake = self.wake
         self.thread = threading.Thread(target=self.run)
 
     def run(self) -> None:
         with contextlib.suppress(SystemExit):
             self.worker.run()
+
+    def wake(self) -> None:
+        """Wake the loop, if it is there: in a test, unlike a process, its threads may outlive it."""
+        with self.closing:
+            if not self.closed:
+                self.worker.loop.poller.wake()
+
+    def close(self) -> None:
+        with self.closing:
+            self.closed = True
+            self.worker.loop.poller.close()
+        self.worker.tmp.close()
+        self.listener.close()
 
     def note(self, message: str, *arguments: Any) -> None:
         self.lines.append(message % arguments if arguments else message)
@@ -186,9 +202,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Running]]:
             if each.thread.is_alive():
                 state.begin_end(0)
                 each.end()
-            each.worker.tmp.close()
-            each.worker.loop.poller.close()
-            each.listener.close()
+            each.close()
     finally:
         state.begin_end(0)
         state._page[0] = state.SERVING
