@@ -29,7 +29,7 @@ SIDE_BY_SIDE := $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-re
 STACKS := $(SIDE_BY_SIDE) --numprocesses 2 tests/drydock/stack
 
 .PHONY: help up down logs dev rollout backup restore debug calls test test-full lint unit image \
-	contract chaos stack fork mutants bench bench-quick reproduce outdated changes save push sbom scan \
+	contract chaos stack pipeline fork mutants bench bench-quick reproduce outdated changes save push sbom scan \
 	rehearse publish join sign verify tag adopted release lock upgrade migration format venv docs \
 	screenshot clean python
 
@@ -69,13 +69,13 @@ debug: python ## Open a shell beside the running service, with bash, curl, ps an
 calls: python ## Show which kernel calls the profile denies: make calls RUN="app settings"
 	@$(PYTHON) scripts/calls.py
 
-test: lint unit image ## Do all that CI does on a push
+test: lint unit image ## Prove the service, the image and the stack, as CI does on a push
 	@$(STACKS) --image "$(IMAGE)"
 	@$(SIDE_BY_SIDE) tests/drydock/image tests/drydock/chaos --image "$(IMAGE)"
 
 # What each verb below proves at length with TEST_FULL=1 is listed in docs/testing.md.
 test-full: export TEST_FULL := 1
-test-full: test fork mutants ## Do the same at length, as CI does nightly; before a release
+test-full: test pipeline fork mutants ## Prove all of it at length, as CI does nightly
 
 lint: $(BIN)/installed ## Check Dockerfiles, Python, shell scripts, workflows and the compose file
 	$(BIN)/ruff format --check
@@ -107,6 +107,10 @@ chaos: $(BIN)/installed ## Prove that nothing is lost by stops, reloads, crashes
 stack: $(BIN)/installed ## Prove the stack's promises: outages, rollouts, secrets, the page
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
 	@$(STACKS) --image "$(IMAGE)"
+
+pipeline: $(BIN)/installed ## Prove the verbs of the pipeline: build, push, sign, verify, rebuild
+	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
+	@$(SIDE_BY_SIDE) tests/drydock/pipeline --image "$(IMAGE)"
 
 fork: $(BIN)/installed ## Make a fork in a temporary folder, add one of each to it, prove it
 	@$(BIN)/pytest -rP tests/drydock/fork

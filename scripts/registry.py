@@ -9,6 +9,7 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 
 from __future__ import annotations
 
+import atexit
 import functools
 import hashlib
 import json
@@ -16,6 +17,8 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -43,20 +46,45 @@ def build_tools() -> None:
     step("building the release's tools", [*command, str(folder)])
 
 
-def tool(folder: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run one of the tools with `folder` as its working directory, and keep what it prints."""
+@functools.cache
+def toolbox() -> str:
+    """Start a container of the tools that ends with this process; return its name.
+
+    One for all calls: to start another costs more than most of them.
+    """
     build_tools()
-    options = ["--rm", "--network", "host", "--user", f"{os.getuid()}:{os.getgid()}"]
-    options += ["--volume", f"{folder}:/work", "--workdir", "/work", "--env", "HOME=/tmp"]
+    name, shared = f"drydock-tools-{uuid.uuid4().hex[:12]}", tempfile.gettempdir()
+    options = ["--rm", "--interactive", "--name", name, "--network", "host"]
+    options += ["--user", f"{os.getuid()}:{os.getgid()}", "--volume", f"{shared}:{shared}"]
+    options += ["--tmpfs", "/home:mode=1777", "--env", "HOME=/home"]
     login = Path(os.environ.get("DOCKER_CONFIG", Path.home() / ".docker")) / "config.json"
     if login.is_file():
         options += ["--volume", f"{login}:/login/config.json:ro", "--env", "DOCKER_CONFIG=/login"]
         options += ["--env", "REGISTRY_AUTH_FILE=/login/config.json"]
+    # It reads until nobody can write any more: also when this process is killed.
+    process = subprocess.Popen(
+        ["docker", "run", *options, TOOLS, "sh", "-c", "echo started; exec cat"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for this process, which may have to tidy up
+    )
+    atexit.register(process.communicate)
+    assert process.stdout is not None
+    if not process.stdout.readline():
+        die("the tools of a release did not start; what the engine says is above")
+    return name
+
+
+def tool(folder: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run one of the tools with `folder` as its working directory, and keep what it prints.
+
+    `folder` is below the one for temporary files, which the tools share.
+    """
     # By name alone: a value would be seen in the list of processes.
     given = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | variables
-    options += [word for name in given for word in ("--env", name)]
+    options = [word for name in given for word in ("--env", name)]
     return subprocess.run(
-        ["docker", "run", *options, TOOLS, *command],
+        ["docker", "exec", "--workdir", str(folder), *options, toolbox(), *command],
         env={**os.environ, **given},
         capture_output=True,
         text=True,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import image
 from common import ROOT, entry, say
 from containers import SECCOMP, network, postgres
+from depth import FULL
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -58,8 +59,9 @@ def on_postgresql() -> Commands:
 
 
 def on_this_machine() -> Commands:
-    """Each suite, and the tests of the repository."""
-    yield (sys.executable, *PYTEST, *SIDE_BY_SIDE, SUITES["drydock"], "tests/drydock/repository")
+    """The repository's tests and the fork's; at length also the template's, on another Python."""
+    template = (SUITES["drydock"],) if FULL else ()
+    yield (sys.executable, *PYTEST, *SIDE_BY_SIDE, *template, "tests/drydock/repository")
     yield (sys.executable, *PYTEST, SUITES["app"])
 
 

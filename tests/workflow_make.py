@@ -1,4 +1,4 @@
-"""What the workflows get as `make` where tests/drydock/image/test_workflows.py runs them.
+"""What the workflows get as `make` where tests/drydock/pipeline/test_workflows.py runs them.
 
 It takes the release's own steps: publish, join, sign, verify, tag. What GitHub alone has is
 replaced: its registry by one on loopback, Sigstore's certificate by a rehearsal's. What the other

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import archives
 import rootfs
 from containers import HARDENED, Container, docker, inspect, network, postgres, started, unique
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
     from typing import Any
 
     from rootfs import Root
@@ -73,17 +71,3 @@ def name() -> Iterator[str]:
     image = unique("image") + ":latest"
     yield image
     docker("image", "rm", "--force", image, check=False)
-
-
-@pytest.fixture
-def archive() -> Iterator[archives.Archive]:
-    """A small archive of Debian packages, served."""
-    with archives.served() as found:
-        yield found
-
-
-@pytest.fixture
-def on_archive(archive: archives.Archive, tmp_path: Path) -> Iterator[Path]:
-    """A copy of this checkout that builds from that archive."""
-    with archives.checkout(archive, tmp_path) as found:
-        yield found

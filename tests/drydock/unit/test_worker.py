@@ -138,7 +138,7 @@ class Running:
             self.worker.run()
 
     def wake(self) -> None:
-        """Wake the loop, if it is there: in a test, unlike a process, its threads may outlive it."""
+        """Wake the loop, if it is there: in a test its threads may outlive it."""
         with self.closing:
             if not self.closed:
                 self.worker.loop.poller.wake()

@@ -65,9 +65,13 @@ def rehearsal(tmp_path: Path) -> Iterator[Path]:
     program = Path(__file__).parents[2] / "workflow_make.py"
     # On GitHub each job has an engine of its own. Here they share one, and would overtake each
     # other in pulling and naming the same image.
-    engine = f"flock {folder / 'lock'} {shutil.which('docker')}"
-    for command, words in (("make", f"{sys.executable} {program}"), ("docker", engine)):
-        (folder / "bin" / command).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+    engine = shutil.which("docker")
+    lock = f'case $1 in run | exec) ;; *) exec flock {folder / "lock"} {engine} "$@" ;; esac\n'
+    for command, first, words in (
+        ("make", "", f"{sys.executable} {program}"),
+        ("docker", lock, engine),
+    ):
+        (folder / "bin" / command).write_text(f'#!/bin/sh\n{first}exec {words} "$@"\n')
         (folder / "bin" / command).chmod(0o755)
     with rehearse.local_registry(unique("registry")) as address:
         (folder / "address").write_text(address)
