@@ -2,7 +2,8 @@
 
 The base also names the archive of its packages; DEBIAN_SNAPSHOT says of which moment they are.
 The stand-in is Debian's own minimal system, bootstrapped by mmdebstrap from Debian's signed
-archive. The Dockerfile stays as it is: `--build-context` replaces the base by the stand-in.
+archive. The Dockerfile stays as it is: `--build-context` replaces the base by the stand-in. For
+another platform (PLATFORM) the official base has an image, and there is a stand-in of its own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import re
 import tempfile
 from pathlib import Path
 
+import emulation
 from common import ROOT, announce, apt_get, capture, die, may_install, output, say, step
 
 STAND_IN = "drydock-base"  # the name of the stand-in's image
@@ -51,12 +53,18 @@ def is_at_hand(image: str) -> bool:
 def stand_in(base: str) -> str:
     """The stand-in's name, for the base as a Dockerfile names it."""
     name, digest = base.split("@sha256:")
-    return f"{STAND_IN}:{name.replace(':', '-')}-{digest[:12]}"
+    words = (name.replace(":", "-"), digest[:12], emulation.architecture())
+    return f"{STAND_IN}:{'-'.join(filter(None, words))}"
+
+
+def image() -> str:
+    """The engine's name for the base: the Dockerfile's own, pulled if need be, or a stand-in's."""
+    return image_for(emulation.architecture())
 
 
 @functools.cache
-def image() -> str:
-    """The engine's name for the base: the Dockerfile's own, pulled if need be, or a stand-in's."""
+def image_for(architecture: str) -> str:
+    """The same for an architecture; empty for this machine's own."""
     base = reference()
     if output("docker", "image", "inspect", base) is not None:
         return base
@@ -64,7 +72,7 @@ def image() -> str:
     if output("docker", "image", "inspect", other) is None:
         if is_at_hand(base):
             return base
-        bootstrap(base.partition(":")[2].partition("-")[0], other)
+        bootstrap(base.partition(":")[2].partition("-")[0], other, architecture)
     say(f"base: {other}, a stand-in bootstrapped from Debian's archive")
     return other
 
@@ -96,8 +104,10 @@ def snapshot() -> str:
     return moment
 
 
-def bootstrap(suite: str, tag: str) -> None:
+def bootstrap(suite: str, tag: str, architecture: str) -> None:
     """Bootstrap a minimal Debian `suite` and import it into the engine as `tag`."""
+    of = (f"--architectures={architecture}",) if architecture else ()
+    platform = ("--platform", f"linux/{architecture}") if architecture else ()
     if output("mmdebstrap", "--version") is None:
         if not may_install():
             die("no registry can be reached, and mmdebstrap is not installed: install it, as root")
@@ -112,12 +122,13 @@ def bootstrap(suite: str, tag: str) -> None:
         # Without addresses of this machine's own, mmdebstrap takes Debian's.
         mirror = [str(sources)] if sources.stat().st_size else []
         step(
-            f"bootstrapping Debian {suite} (about 15 s)",
-            ["mmdebstrap", "--variant=minbase", suite, str(root), *mirror],
+            f"bootstrapping Debian {suite} (about 15 s; some 90 s for another platform)",
+            ["mmdebstrap", "--variant=minbase", *of, suite, str(root), *mirror],
             hint=f"It needs an archive that has {suite}, and this machine's debian-archive-keyring"
             " to be new enough for it; a machine that reaches a registry needs neither",
         )
-        step("importing it", ["docker", "import", "--message", "stand-in", str(root), tag])
+        words = ["docker", "import", *platform, "--message", "stand-in"]
+        step("importing it", [*words, str(root), tag])
 
 
 def mirrors(suite: str) -> str:

@@ -1,6 +1,7 @@
 """Build, measure and push the image.
 
-The image's name is $IMAGE. What its labels say comes from pyproject.toml and git.
+The image's name is $IMAGE; its tag tells another PLATFORM. What its labels say comes from
+pyproject.toml and git.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any
 
 import base
+import emulation
 import engine
 import registry
 import stand_ins
@@ -72,9 +74,10 @@ def checked(image: str, variable: str) -> str:
 
 
 def name(target: str = "runtime") -> str:
-    """$IMAGE with its tag; for another target than `runtime` that gets the target as a suffix."""
+    """$IMAGE with its tag, which tells another target than `runtime` and another platform."""
     image = checked(os.environ.get("IMAGE", ""), "IMAGE")
-    return image if target == "runtime" else f"{image}-{target}"
+    told = (target if target != "runtime" else "", emulation.architecture())
+    return "-".join([image, *filter(None, told)])
 
 
 def peer(target: str) -> str:
@@ -145,6 +148,8 @@ def command(target: str, tag: str, context: Path = ROOT) -> list[str]:
     # `docker build` uses the engine's own builder, whichever is selected for buildx: only that one
     # sees the stand-in among the engine's images.
     words = ["docker", "build", "--progress=plain", "--provenance=false"]
+    if architecture := emulation.architecture():
+        words += ["--platform", f"linux/{architecture}"]
     return [*words, "--target", target, "--tag", tag, *options, str(context)]
 
 
@@ -187,7 +192,10 @@ def build(target: str, *, fresh: bool = False) -> None:
     if "@" in name():
         die(f"{name()} names a digest, which no build can promise; name a tag")
     base.snapshot()  # what is wrong with it is said before an engine is started
+    architecture = emulation.architecture()
     engine.main()
+    if architecture:
+        emulation.start(architecture)
     words = command(target, name(target))
     run([*words, *(["--no-cache"] if fresh else [])], name(target))
 

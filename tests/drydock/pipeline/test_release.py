@@ -337,11 +337,12 @@ def test_the_provenance_names_the_base_that_was_taken() -> None:
 
 
 @pytest.mark.long
-def test_a_rehearsal_from_start_to_end(request: pytest.FixtureRequest) -> None:
-    """With the whole image. By its fixture's value, since a module of that name is in use here."""
-    done = make("rehearse", f"IMAGE={request.getfixturevalue('image')}")
+def test_a_rehearsal_of_two_platforms_from_start_to_end() -> None:
+    """With the whole image, once for this machine's platform and once emulated."""
+    done = make("rehearse", "PLATFORMS=linux/amd64 linux/arm64", timeout=5400)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the rehearsal went well; nothing of it is left" in done.stderr
+    assert re.findall(r"^linux/(amd64|arm64)  sha256:", done.stdout, re.MULTILINE)
     left = subprocess.run(
         ["docker", "ps", "--all", "--quiet", "--filter", "name=drydock-rehearsal-"],
         capture_output=True,

@@ -115,6 +115,7 @@ def test_a_failed_push_says_so(registry: str, name: str, image: str) -> None:
         (["save"], "error: name the file to save to"),
         (["contract", "IMAGE=127.0.0.1:1/no/such"], "error: there is no image 127.0.0.1:1/no/such"),
         (["image", "IMAGE=Not A Name"], "error: IMAGE='Not A Name' is no image name"),
+        (["image", "PLATFORM=arm64"], "error: PLATFORM=arm64: expected linux/amd64 or linux/arm64"),
         (["up", "PORT=abc"], "error: PORT=abc: expected a whole number"),
         (["up", "PORT=70000"], "error: PORT=70000: expected a whole number"),
     ],
