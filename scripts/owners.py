@@ -1,4 +1,4 @@
-"""Whose each file of the repository is: one list, read by `make adopt`, `make update` and the tests.
+"""Whose each file is: one list, read by `make adopt`, `make update` and the tests.
 
 What no pattern names is the template's. docs/fork.md says what each class means for a fork.
 """
