@@ -33,7 +33,7 @@ STACKS := $(SIDE_BY_SIDE) --numprocesses 2 tests/drydock/stack
 
 .PHONY: help up down logs dev rollout backup restore debug calls test test-full lint unit image \
 	contract chaos stack pipeline fork mutants bench bench-quick reproduce outdated changes save push sbom scan \
-	rehearse publish join sign verify tag adopt adopted release lock upgrade migration format venv docs \
+	rehearse publish join sign verify tag adopt update adopted release lock upgrade migration format venv docs \
 	screenshot clean python
 
 help: ## Show this list
@@ -173,6 +173,9 @@ tag: python ## Verify, then put tags on: make tag IMAGE=name@sha256:... IDENTITY
 
 adopt: python ## Make the template yours: make adopt NAME=notes-service SAMPLE=remove; docs/fork.md
 	@$(PYTHON) scripts/adopt.py $(GIVEN)
+
+update: python ## Take the template's newest release, or make update TEMPLATE=address@ref
+	@TEMPLATE=$(if $(filter TEMPLATE,$(GIVEN)),"$$TEMPLATE") $(PYTHON) scripts/update.py
 
 adopted: python ## Show what a fork still has to fill in; a release asks for all of it
 	@$(PYTHON) scripts/adopted.py

@@ -126,6 +126,14 @@ def test_a_second_run_changes_nothing(fork: Repository, answers: dict[str, str])
     assert fork.git("status", "--porcelain") == ""
 
 
+def test_a_fork_that_was_made_by_hand_keeps_its_texts(fork: Repository) -> None:
+    fork.edit("pyproject.toml", f'name = "{PLACEHOLDERS["name"]}"', 'name = "ours"')
+    begun = fork.commit()
+    fork.succeed("adopt", TEMPLATE="https://git.example/t", OWNERS="@acme/notes")
+    assert fork.git("diff", "--name-only") == ".github/CODEOWNERS"
+    assert f'commit = "{begun}"' in fork.read(owners.RECORD)
+
+
 def test_what_was_left_out_can_be_given_later(fork: Repository) -> None:
     """Also another name: the result is that of one run."""
     at_once = fork.copy(fork.path.with_name("at-once"))
