@@ -55,13 +55,19 @@ def expected() -> sign.Expected:
     return sign.Expected(identity(), os.environ.get("ISSUER") or GITHUB)
 
 
-def publish(repository: str) -> str:
-    """Push $IMAGE, which the engine has, by its digest; return `repository@sha256:...`."""
+def publish(repository: str, *, optional: bool = False) -> str:
+    """Push $IMAGE, which the engine has, by its digest; return `repository@sha256:...`.
+
+    Empty if the push is `optional` and the registry says that it is not allowed.
+    """
     name = image.name()
     registry.checked(repository)
     image.find()
     with tempfile.TemporaryDirectory() as temporary:
-        digest = registry.push(registry.save(name, Path(temporary)), repository)
+        saved = registry.save(name, Path(temporary))
+        digest = registry.push(saved, repository, optional=optional)
+    if not digest:
+        return ""
     say(f"pushed {name}, without a tag")
     return f"{repository}@{digest}"
 
@@ -151,7 +157,8 @@ def main() -> None:
     chosen = parser.parse_args().verb
     engine.main()
     if chosen == "publish":
-        print(publish(word("REPOSITORY", "registry.example/name")))
+        repository = word("REPOSITORY", "registry.example/name")
+        print(publish(repository, optional=bool(os.environ.get("OPTIONAL"))))
     elif chosen == "join":
         print(join(words("IMAGES", '"registry.example/name@sha256:... ...@sha256:..."')))
     elif chosen == "sign":

@@ -24,7 +24,7 @@ from typing import Any
 
 import base
 import layout
-from common import ROOT, die, step
+from common import ROOT, die, say, step
 
 TOOLS = "drydock-release-tools:latest"
 # An index has the kind of its images, for some registries take no mixture.
@@ -34,6 +34,8 @@ LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 REFERENCE = re.compile(r"[\w.:-]+(/[a-z0-9._-]+)+@sha256:[0-9a-f]{64}", re.ASCII)
 REPOSITORY = re.compile(r"[\w.:-]+(/[a-z0-9._-]+)+", re.ASCII)
 TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+# What registries say to those who may not push.
+FORBIDDEN = re.compile(r"denied|unauthorized|forbidden|authentication required", re.IGNORECASE)
 # By these GitHub tells cosign how to get a certificate for the workflow.
 PASSED_ON = ("ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN")
 
@@ -162,11 +164,17 @@ def save(image: str, folder: Path) -> Path:
     return folder / "compressed"
 
 
-def push(folder: Path, repository: str) -> str:
-    """Push the OCI layout `folder` by its digest, without a tag; return the digest."""
+def push(folder: Path, repository: str, *, optional: bool = False) -> str:
+    """Push the OCI layout `folder` by its digest, without a tag; return the digest.
+
+    Empty if the push is `optional` and the registry says that it is not allowed.
+    """
     digest = layout.load(folder).digest
     target = f"docker://{checked(repository)}@{digest}"
     if failed := copy(folder, "oci:.", target, "--preserve-digests"):
+        if optional and FORBIDDEN.search(failed):
+            say(f"{repository} does not allow the push: {failed}")
+            return ""
         die(f"{repository} does not take the image: {failed}; is it right, are you logged in?")
     return digest
 

@@ -31,23 +31,19 @@ def build() -> None:
             return
 
 
-def main() -> None:
-    """Note the call, and do what can be done here."""
+def release(verb: str) -> None:
+    """Do what a release does, with a rehearsal's registry and key."""
     import publish
     import rehearse
     import sign
 
-    verb = sys.argv[1]
-    with (FOLDER / "calls").open("a") as calls:
-        calls.write(f"{' '.join(sys.argv[1:])}\n")
     reference, who = os.environ.get("IMAGE", ""), os.environ.get("IDENTITY", "")
     signer, expected = rehearse.with_key(FOLDER / "key", who)
-    if verb == "image":
-        build()
-    elif verb == "publish":
+    if verb == "publish":
         os.environ["IMAGE"] = Path(".image").read_text()
         name = os.environ["REPOSITORY"].partition("/")[2]
-        print(publish.publish(f"{(FOLDER / 'address').read_text()}/{name}"))
+        repository = f"{(FOLDER / 'address').read_text()}/{name}"
+        print(publish.publish(repository, optional=bool(os.environ["OPTIONAL"])))
     elif verb == "join":
         print(publish.join(os.environ["IMAGES"].split()))
     elif verb == "sign" and (FOLDER / "forgetful").exists():
@@ -56,9 +52,23 @@ def main() -> None:
         publish.sign_all(reference, signer, who)
     elif verb == "verify":
         publish.verify(reference, expected)
-    elif verb == "tag":
+    else:
         extra = os.environ["EXTRA_TAGS"].split()
         publish.tag(reference, publish.names() + extra, expected)
+
+
+def main() -> None:
+    """Note the call, and do what can be done here."""
+    verb = sys.argv[1]
+    with (FOLDER / "calls").open("a") as calls:
+        calls.write(f"{' '.join(sys.argv[1:])}\n")
+    if verb == "image":
+        build()
+    elif verb in ("publish", "join", "sign", "verify", "tag"):
+        release(verb)
+    elif verb == "outdated" and "IMAGE=fixed" not in sys.argv:
+        print("a table of what is outdated")
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,19 @@ NOTHING = (
 USES = re.compile(r"uses: ([\w-]+/[\w-]+)((?:/[\w-]+)*)@([0-9a-f]{40})")
 PROOFS = ("lint unit", "contract", "chaos", "stack")
 
+# On GitHub each job has an engine of its own. Here they share one, and would overtake each other in
+# pulling and naming the same image. Nor is there a file that one job has handed on to another.
+ENGINE = """case $1 in
+    run | exec) exec {docker} "$@" ;;
+    load) exit ;;
+    *) exec flock {lock} {docker} "$@" ;;
+esac"""
+# It makes a user and a password that nobody knows.
+REFUSING = (
+    *("--env", "REGISTRY_AUTH=htpasswd", "--env", "REGISTRY_AUTH_HTPASSWD_REALM=nobody"),
+    *("--env", "REGISTRY_AUTH_HTPASSWD_PATH=/tmp/htpasswd"),
+)
+
 
 def git(folder: Path, *arguments: str) -> str:
     who = ("-c", "user.name=test", "-c", "user.email=test@example.org")
@@ -63,15 +76,11 @@ def rehearsal(tmp_path: Path) -> Iterator[Path]:
     name = unique("image") + "-"
     (folder / "image").write_text(name)
     program = Path(__file__).parents[2] / "workflow_make.py"
-    # On GitHub each job has an engine of its own. Here they share one, and would overtake each
-    # other in pulling and naming the same image.
-    engine = shutil.which("docker")
-    lock = f'case $1 in run | exec) ;; *) exec flock {folder / "lock"} {engine} "$@" ;; esac\n'
-    for command, first, words in (
-        ("make", "", f"{sys.executable} {program}"),
-        ("docker", lock, engine),
-    ):
-        (folder / "bin" / command).write_text(f'#!/bin/sh\n{first}exec {words} "$@"\n')
+    engine = ENGINE.format(docker=shutil.which("docker"), lock=folder / "lock")
+    gh = f"echo gh $@ >> {folder / 'calls'}"
+    make = f'exec {sys.executable} {program} "$@"'
+    for command, script in (("make", make), ("docker", engine), ("gh", gh)):
+        (folder / "bin" / command).write_text(f"#!/bin/sh\n{script}\n")
         (folder / "bin" / command).chmod(0o755)
     with rehearse.local_registry(unique("registry")) as address:
         (folder / "address").write_text(address)
@@ -85,17 +94,19 @@ def rehearsal(tmp_path: Path) -> Iterator[Path]:
     docker("image", "rm", "--force", "candidate", f"{name}amd64", f"{name}arm64", check=False)
 
 
-def act(sources: Path, rehearsal: Path) -> subprocess.CompletedProcess[str]:
-    """Run the workflow as a push to main starts it, each job in a process of this machine."""
+def act(
+    sources: Path, rehearsal: Path, event: str = "push", workflow: str = "release.yml"
+) -> subprocess.CompletedProcess[str]:
+    """Run a workflow as an event starts it, on main, each job in a process of this machine."""
     stubs = []
-    for workflow in (sources / ".github/workflows").glob("*.yml"):
-        for repository, path, commit in USES.findall(workflow.read_text()):
+    for file in (sources / ".github/workflows").glob("*.yml"):
+        for repository, path, commit in USES.findall(file.read_text()):
             folder = rehearsal / "actions" / repository
             (folder / path.lstrip("/")).mkdir(parents=True, exist_ok=True)
             (folder / path.lstrip("/") / "action.yml").write_text(NOTHING)
             stubs += ["--local-repository", f"{repository}@{commit}={folder}"]
-    command = [str(Path(sys.executable).with_name("act")), "push"]
-    command += ["--workflows", ".github/workflows/release.yml", *stubs]
+    command = [str(Path(sys.executable).with_name("act")), event]
+    command += ["--workflows", f".github/workflows/{workflow}", *stubs]
     command += ["--platform", "ubuntu-24.04=-self-hosted"]
     command += ["--platform", "ubuntu-24.04-arm=-self-hosted"]
     command += ["--action-cache-path", str(rehearsal / "cache"), "--var", "EXTRA_TAGS=latest"]
@@ -112,6 +123,11 @@ def act(sources: Path, rehearsal: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def shown(done: subprocess.CompletedProcess[str]) -> str:
+    """What the steps printed, and which of them failed."""
+    return "\n".join(re.findall(r"^.*  (?:\| |❌).*$", done.stdout, re.MULTILINE))
+
+
 def named(rehearsal: Path) -> set[str]:
     """The tags in the registry."""
     return tags(f"{(rehearsal / 'address').read_text()}/owner/name", rehearsal)
@@ -121,9 +137,7 @@ def test_a_release_goes_from_the_build_to_the_tags_in_this_order(
     sources: Path, rehearsal: Path
 ) -> None:
     done = act(sources, rehearsal)
-    # What the steps printed, and which of them failed.
-    shown = re.findall(r"^.*  (?:\| |❌).*$", done.stdout, re.MULTILINE)
-    assert done.returncode == 0, "\n".join(shown)
+    assert done.returncode == 0, shown(done)
     calls = (rehearsal / "calls").read_text().splitlines()
     order = [
         *["image"] * 2,
@@ -153,3 +167,45 @@ def test_what_can_t_be_verified_gets_no_tag(sources: Path, rehearsal: Path) -> N
     calls = (rehearsal / "calls").read_text().splitlines()
     assert calls[-2:] == ["sign", "verify"]
     assert named(rehearsal) == set()
+
+
+def test_a_push_is_proved_where_the_registry_does_not_allow_it(
+    sources: Path, rehearsal: Path
+) -> None:
+    """By ci.yml, as a pull request is; it is not released, and it is not red."""
+    with rehearse.local_registry(unique("registry"), *REFUSING) as address:
+        (rehearsal / "address").write_text(address)
+        done = act(sources, rehearsal)
+    assert done.returncode == 0, shown(done)
+    assert done.stdout.count("::notice title=Not released::ghcr.io/owner/name does not allow") == 2
+    calls = (rehearsal / "calls").read_text().splitlines()
+    assert sorted(calls[:4]) == ["image", "image", "publish", "publish"]
+    assert calls[4:6] == ["image", "save FILE=image.tar"]
+    assert sorted(calls[6:]) == sorted([*PROOFS, "pipeline"])
+
+
+def test_at_night_all_is_proved_at_length(sources: Path, rehearsal: Path) -> None:
+    done = act(sources, rehearsal, "schedule", "nightly.yml")
+    assert done.returncode == 0, shown(done)
+    assert (rehearsal / "calls").read_text() == "test-full\n"
+
+
+def test_debian_s_fixes_are_proved_and_then_released(sources: Path, rehearsal: Path) -> None:
+    """Of the sources of the last release; what decides is tried in test_fixes.py."""
+    git(sources, "tag", "v1.2.3")
+    done = act(sources, rehearsal, "schedule", "fixes.yml")
+    assert done.returncode == 0, shown(done)
+    released = "IMAGE=ghcr.io/owner/name:1.2.3"
+    *calls, last = (rehearsal / "calls").read_text().splitlines()
+    assert calls == [
+        f"outdated {released}",
+        f"save FILE=released.tar {released}",
+        "image FRESH=1 IMAGE=fixed",
+        "changes OLD=ghcr.io/owner/name:1.2.3 NEW=fixed",
+        "outdated IMAGE=fixed",
+        "contract IMAGE=fixed",
+    ]
+    started = (
+        r"gh workflow run release\.yml --repo owner/name --ref v1\.2\.3 -f snapshot=\d{8}T\d{6}Z"
+    )
+    assert re.fullmatch(started, last)
