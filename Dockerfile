@@ -1,10 +1,10 @@
 # The runtime image is FROM scratch: the few Debian packages that CPython needs, unpacked; the
 # locked dependencies; this project's wheel. It has no shell and no package manager.
 #
-#   docker build -t flask-microservice .                    the image (target `runtime`)
-#   docker build -t flask-microservice --target test .      + unit tests, run by its command
-#   docker build -t flask-microservice --target dev .       + a debugger; serves /src, reloads
-#   docker build -t flask-microservice --target debug .     + bash, curl, ps
+#   docker build -t service .                    the image (target `runtime`)
+#   docker build -t service --target test .      + unit tests, run by its command
+#   docker build -t service --target dev .       + a debugger; serves /src, reloads
+#   docker build -t service --target debug .     + bash, curl, ps
 #
 # There is no `# syntax=` line on purpose: the engine's own frontend builds this file, and no
 # second image has to be pulled. Use only what Docker 25 can read.

@@ -14,6 +14,9 @@ export IMAGE
 
 # In hidden folders are other tools' copies.
 DOCKERFILES = $(sort $(shell find * -name '*Dockerfile'))
+# The variables of the command line by their names; what a person's shell exports is not meant.
+GIVEN = $(foreach name,$(filter-out IMAGE PYTHON,$(.VARIABLES)),$(if $(filter command,$(firstword \
+	$(origin $(name)))),$(name)))
 NAMED := $(filter command environment,$(firstword $(origin IMAGE)))
 BIN := .venv/bin
 # Keeps each version that a lock has; uv takes them from the file that it is about to write.
@@ -30,7 +33,7 @@ STACKS := $(SIDE_BY_SIDE) --numprocesses 2 tests/drydock/stack
 
 .PHONY: help up down logs dev rollout backup restore debug calls test test-full lint unit image \
 	contract chaos stack pipeline fork mutants bench bench-quick reproduce outdated changes save push sbom scan \
-	rehearse publish join sign verify tag adopted release lock upgrade migration format venv docs \
+	rehearse publish join sign verify tag adopt update adopted release lock upgrade migration format venv docs \
 	screenshot clean python
 
 help: ## Show this list
@@ -167,6 +170,12 @@ verify: python ## Verify that as a consumer does: make verify IMAGE=name@sha256:
 
 tag: python ## Verify, then put tags on: make tag IMAGE=name@sha256:... IDENTITY=... TAGS="1.2.3 1.2"
 	@$(PYTHON) scripts/publish.py tag
+
+adopt: python ## Make the template yours: make adopt NAME=notes-service SAMPLE=remove; docs/fork.md
+	@$(PYTHON) scripts/adopt.py $(GIVEN)
+
+update: python ## Take the template's newest release, or make update TEMPLATE=address@ref
+	@TEMPLATE=$(if $(filter TEMPLATE,$(GIVEN)),"$$TEMPLATE") $(PYTHON) scripts/update.py
 
 adopted: python ## Show what a fork still has to fill in; a release asks for all of it
 	@$(PYTHON) scripts/adopted.py

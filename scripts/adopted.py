@@ -1,4 +1,4 @@
-"""Say what a fork still has to fill in, or in which places, for other scripts: PLACES.
+"""Say what a fork still has to fill in; for other scripts, read and fill in these places: PLACES.
 
 In the template itself all of it is still to be filled in; so nothing but a release asks for it.
 """
@@ -6,11 +6,17 @@ In the template itself all of it is still to be filled in; so nothing but a rele
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import fnmatch
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from common import ROOT, die, entry, say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +34,7 @@ class Place:
     wanted: str  # what takes its place, for a person to read
 
 
+HOLDER = "copyright holder"
 PLACES = (
     Place(
         "name",
@@ -72,13 +79,56 @@ PLACES = (
         "the address that reports of vulnerabilities go to, alone",
     ),
     Place(
-        "copyright holder",
+        HOLDER,
         "LICENSE",
         r"^Copyright \(c\) [\d-]+ (.+)$",
         "The Drydock authors",
         "a line of your own above it; the template's has to stay, as the licence says",
     ),
 )
+
+# A fork's own as well, but nothing that it has to fill in.
+VERSION = Place("version", "pyproject.toml", r'^version = "([^"]*)"', "", "")
+# In which the project's name stands as well, as uv writes it: what asks for a package.
+LOCKS = "requirements/*.txt"
+
+
+def values(read: Callable[[str], str]) -> dict[str, str]:
+    """The value of each key, where it stands first; `read` gives a file's text, or nothing."""
+    found: dict[str, str] = {}
+    for place in (*PLACES, VERSION):
+        if match := re.search(place.pattern, read(place.file), re.MULTILINE):
+            found.setdefault(place.key, match[1])
+    return found
+
+
+def has_values(path: str) -> bool:
+    """Whether one of the values stands in the file."""
+    return path in {place.file for place in PLACES} or fnmatch.fnmatchcase(path, LOCKS)
+
+
+def filled(path: str, text: str, old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    """The text of the file `path` with the values `new` in its places.
+
+    A value has to be without line breaks, and without what a string in TOML escapes. `old` are the
+    values so far: by them the name is found in a lock.
+    """
+    for place in (*PLACES, VERSION):
+        match = re.search(place.pattern, text, re.MULTILINE) if place.file == path else None
+        value = new.get(place.key)
+        if not match or value is None or value == match[1]:
+            continue
+        if place.key == HOLDER and match[1] == place.placeholder:
+            # The template's line stays, below it.
+            year = datetime.datetime.now(datetime.UTC).year
+            line = f"Copyright (c) {year} {value}\n"
+            text = text[: match.start()] + line + text[match.start() :]
+        else:
+            text = text[: match.start(1)] + value + text[match.end(1) :]
+    if fnmatch.fnmatchcase(path, LOCKS) and "name" in old and "name" in new:
+        pattern = rf"^( +#(?: via)? +){re.escape(old['name'])}(?= \(pyproject\.toml)"
+        text = re.sub(pattern, rf"\g<1>{new['name']}", text, flags=re.MULTILINE)
+    return text
 
 
 def unfilled(root: Path = ROOT) -> list[str]:

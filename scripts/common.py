@@ -62,6 +62,30 @@ def output(*command: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
+def git(*arguments: str, text: str | None = None, env: Mapping[str, str] | None = None) -> str:
+    """Run git in this checkout and return what it prints, stripped.
+
+    `text` goes to its standard input, `env` is added to the environment.
+
+    Raises:
+        SystemExit: with its reason in one line, if it fails. Whoever calls this has changed nothing
+            yet, or takes it back.
+    """
+    done = subprocess.run(
+        ["git", "-C", str(ROOT), *arguments],
+        input=text,
+        stdin=subprocess.DEVNULL if text is None else None,
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        reason = " ".join(done.stderr.split()) or f"status {done.returncode}"
+        die(f"git {arguments[0]} failed, and nothing was changed: {reason}")
+    return done.stdout.strip()
+
+
 def step(
     title: str, command: Sequence[str], env: Mapping[str, str] | None = None, *, hint: str = ""
 ) -> None:

@@ -10,11 +10,10 @@ from __future__ import annotations
 import argparse
 import datetime
 import re
-import subprocess
 import tomllib
 
 import adopted
-from common import ROOT, capture, die, entry, output, say, step
+from common import ROOT, capture, die, entry, git, output, say, step
 
 CHANGELOG, PROJECT = ROOT / "CHANGELOG.md", ROOT / "pyproject.toml"
 REMOTE = "origin"
@@ -27,22 +26,6 @@ def numbers(version: str) -> tuple[int, ...]:
     """What versions are compared by; empty if it is none that a release can have."""
     found = VERSION.fullmatch(version)
     return tuple(map(int, found.groups())) if found else ()
-
-
-def git(*arguments: str, text: str | None = None) -> str:
-    """Run git in this checkout and return what it prints; end with its reason if it fails."""
-    done = subprocess.run(
-        ["git", "-C", str(ROOT), *arguments],
-        input=text,
-        stdin=subprocess.DEVNULL if text is None else None,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        reason = " ".join(done.stderr.split()) or f"status {done.returncode}"
-        die(f"git {arguments[0]} failed, and nothing was changed: {reason}")
-    return done.stdout.strip()
 
 
 def check_version(version: str, tags: list[str]) -> None:

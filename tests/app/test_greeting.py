@@ -1,14 +1,20 @@
 from __future__ import annotations
 
 import datetime
+import runpy
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
 
+from app import create_app
 from app.cli import main
+from app.settings import Settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from flask.testing import FlaskClient
 
     from applications import Build
@@ -27,6 +33,21 @@ def test_the_greeting_is_a_setting(build: Build) -> None:
 def test_a_command_prints_it_too() -> None:
     done = CliRunner().invoke(main, ["greet"], env={"GREETING": "Good day"})
     assert (done.exit_code, done.output) == (0, "Good day\n")
+
+
+def test_python_runs_the_package_as_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["app", "greet"])
+    monkeypatch.setenv("GREETING", "Good day")
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("app", run_name="__main__")
+    assert (ended.value.code, capsys.readouterr().out) == (0, "Good day\n")
+
+
+def test_flask_finds_the_application(tmp_path: Path) -> None:
+    built = create_app(Settings(data_dir=tmp_path))
+    assert "hello" in built.blueprints
 
 
 @pytest.mark.parametrize("name", ["jvictor", "José 東京", "a<b>&'\"", "x" * 1000])

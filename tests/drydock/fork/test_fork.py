@@ -1,4 +1,4 @@
-"""A fork, made in a temporary folder as README.md and docs/extend.md say, with one of each added.
+"""A fork, made in a temporary folder as the documents say, with one of each added.
 
 It has no sample, and in its place a part, a table, a setting, a command, a background process, a
 dependency and a Debian package. Only its own files are touched, and all suites are green.
@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import owners
 from checkouts import CHECKOUT, copy, environment
 from containers import docker, eventually, started, unique
+from forks import Repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ADDITIONS = Path(__file__).with_name("additions")
-OWN = ("src/app/", "tests/app/", "pyproject.toml", "requirements/", "compose.yaml")
-GENERATED = ("docs/settings.md", ".env.example")  # by `make docs`, never by hand
 SECONDS = 1800  # for a suite, on a slow machine
 
 SETTING = """
@@ -88,18 +88,13 @@ class Fork:
 @pytest.fixture(scope="module")
 def fork(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fork]:
     fork = Fork(copy(tmp_path_factory.mktemp("fork") / "checkout"))
-    git = ("git", "-c", "user.name=A", "-c", "user.email=a@example.org")
-    for arguments in (("init", "--quiet"), ("add", "--all"), ("commit", "-qm", "Fork it")):
-        subprocess.run([*git, *arguments], cwd=fork.checkout, check=True)
-
-    # The sample goes, as README.md says.
-    for folder in ("src/app/blogs", "tests/app/blogs"):
-        shutil.rmtree(fork.checkout / folder)
-    for migration in (fork.checkout / "src/app/migrations/versions").glob("*.py"):
-        migration.unlink()
-    fork.edit("src/app/__init__.py", ', "app.blogs")', ', "app.notes")')
+    repository = Repository(fork.checkout)
+    repository.begin()
+    fork.make("adopt", "NAME=notes-service", "SAMPLE=remove", "OWNERS=@acme/notes", "HOLDER=Acme")
+    repository.commit("Adopt it")
 
     # One of each, as docs/extend.md says.
+    fork.edit("src/app/__init__.py", '"app.hello")', '"app.hello", "app.notes")')
     for name, target in (
         ("notes.py", "src/app"),
         ("work.py", "src/app"),
@@ -111,8 +106,6 @@ def fork(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fork]:
         file.write(SETTING)
     with (fork.checkout / "src/app/cli.py").open("a") as file:
         file.write(COMMAND)
-    fork.edit("pyproject.toml", 'name = "flask-microservice"', 'name = "notes-service"')
-    fork.edit("compose.yaml", "IMAGE:-flask-microservice", "IMAGE:-notes-service")
     fork.edit("compose.yaml", "    profiles: [work]\n", "")
     fork.edit("pyproject.toml", '    "gunicorn==', '    "humanize>=4",\n    "gunicorn==')
     with (fork.checkout / "requirements/debian.list").open("a") as file:
@@ -129,7 +122,8 @@ def fork(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fork]:
 def test_only_files_of_the_fork_are_touched(fork: Fork) -> None:
     touched = fork.touched()
     print("\n".join(sorted(touched)))
-    assert {name for name in touched if not name.startswith(OWN)} == set(GENERATED)
+    assert not [name for name in touched if owners.owner(name) == owners.TEMPLATE]
+    assert touched >= {".env.example", "docs/settings.md", "requirements/runtime.txt"}
 
 
 def test_what_was_added_runs(fork: Fork) -> None:

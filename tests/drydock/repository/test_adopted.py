@@ -9,6 +9,7 @@ import pytest
 
 import adopted
 from checkouts import CHECKOUT, copy, make
+from forks import Repository, unfill
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,12 +24,6 @@ def test_the_line_of_each_placeholder_is_known(place: adopted.Place) -> None:
     assert found or place.placeholder not in text
 
 
-def unfill(checkout: Path) -> None:
-    """Put the template's values back, so that it is the same here and in a fork."""
-    for place in adopted.PLACES:
-        fill(checkout / place.file, place.pattern, place.placeholder)
-
-
 def fill(file: Path, pattern: str, value: str) -> None:
     text = file.read_text()
     found = re.search(pattern, text, re.MULTILINE)
@@ -38,7 +33,7 @@ def fill(file: Path, pattern: str, value: str) -> None:
 
 def test_each_place_is_named_with_its_line_until_it_is_filled_in(tmp_path: Path) -> None:
     checkout = copy(tmp_path / "checkout")
-    unfill(checkout)
+    unfill(Repository(checkout))
     done = make("--silent", "adopted", checkout=checkout)
     lines = done.stdout.splitlines()
     assert done.returncode != 0
@@ -59,7 +54,7 @@ def test_each_place_is_named_with_its_line_until_it_is_filled_in(tmp_path: Path)
 
 def test_what_a_fork_has_deleted_is_not_asked_for(tmp_path: Path) -> None:
     checkout = copy(tmp_path / "checkout")
-    unfill(checkout)
+    unfill(Repository(checkout))
     for name in ("LICENSE", ".github/CODEOWNERS"):
         (checkout / name).unlink()
     assert len(adopted.unfilled(checkout)) == len(adopted.PLACES) - 2
@@ -68,7 +63,7 @@ def test_what_a_fork_has_deleted_is_not_asked_for(tmp_path: Path) -> None:
 def test_a_holder_beside_the_template_s_is_enough(tmp_path: Path) -> None:
     """Its licence asks forks to keep its line."""
     checkout = copy(tmp_path / "checkout")
-    unfill(checkout)
+    unfill(Repository(checkout))
     file = checkout / "LICENSE"
     before = len(adopted.unfilled(checkout))
     file.write_text("Copyright (c) 2027 A Company\n" + file.read_text())
