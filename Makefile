@@ -195,7 +195,7 @@ migration: $(BIN)/installed ## Write a migration from the models: make migration
 
 venv: $(BIN)/installed ## Make .venv, with the service and all tools in it, for work without containers
 
-docs: $(BIN)/installed ## Write the lists in docs/ (settings, malformed requests) and .env.example
+docs: $(BIN)/installed ## Write what is generated: the lists in docs/ (settings, promises ...), .env.example
 	@PYTHONPATH=tests $(BIN)/python scripts/docs.py
 
 screenshot: $(BIN)/installed ## Take the docs' picture of the page, from the running stack

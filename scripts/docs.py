@@ -1,4 +1,4 @@
-"""Write docs/settings.md and .env.example from the settings, docs/malformed.md from its tests.
+"""Write what is made from a list: docs/{settings,malformed,promises}.md and .env.example.
 
 Each is made from one list. With --check nothing is written, and the status is 1 if a file differs
 from its list. Run with tests/ on the path, where the list of malformed requests is.
@@ -13,6 +13,7 @@ import textwrap
 from collections import Counter
 
 import malformed
+import promises
 from app.settings import Settings
 from common import ROOT, die, entry, say
 
@@ -118,6 +119,7 @@ def main() -> None:
         "docs/settings.md": document(),
         ".env.example": example(),
         "docs/malformed.md": responses(),
+        "docs/promises.md": promises.document(),
     }
     for path, text in texts.items():
         file = ROOT / path
