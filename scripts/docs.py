@@ -1,7 +1,7 @@
-"""Write what is made from a list: docs/{settings,malformed,promises}.md and .env.example.
+"""Write docs/{settings,malformed,promises}.md, docs/overview.svg and .env.example.
 
-Each is made from one list. With --check nothing is written, and the status is 1 if a file differs
-from its list. Run with tests/ on the path, where the list of malformed requests is.
+Each is made from one list, the picture by a script. With --check nothing is written, and the status
+is 1 if a file differs. Run with tests/ on the path, where the list of malformed requests is.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import textwrap
 from collections import Counter
 
 import malformed
+import picture
 import promises
 from app.settings import Settings
 from common import ROOT, die, entry, say
@@ -120,6 +121,7 @@ def main() -> None:
         ".env.example": example(),
         "docs/malformed.md": responses(),
         "docs/promises.md": promises.document(),
+        "docs/overview.svg": picture.document(),
     }
     for path, text in texts.items():
         file = ROOT / path
