@@ -1,12 +1,83 @@
-"""The README is short, and its figures are measured ones; each document is in the index."""
+"""The documents: what they link to, and what they tell to type, is there; the README is short."""
 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
+import pytest
+
+import documents
 from checkouts import CHECKOUT
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 README = CHECKOUT / "README.md"
+each_document = pytest.mark.parametrize(
+    "document", documents.DOCUMENTS, ids=lambda file: str(file.relative_to(CHECKOUT))
+)
+
+
+@each_document
+def test_every_link_leads_to_a_file_and_a_heading(document: Path) -> None:
+    """Those to other places are not tried: no test needs the internet."""
+    assert not documents.broken_links(document, document.read_text())
+
+
+@each_document
+def test_every_verb_is_one_of_the_makefile_s(document: Path) -> None:
+    assert not documents.unknown_verbs(document.read_text())
+
+
+@each_document
+def test_every_file_and_program_that_is_named_is_there(document: Path) -> None:
+    assert not documents.missing_paths(document.read_text())
+
+
+@pytest.mark.parametrize(
+    ("text", "broken"),
+    [
+        ("See [it](docs/server.md#stop), [that](#try-it), [all](https://example.org/x).", []),
+        ("See [it](docs/serve.md).", ["docs/serve.md"]),
+        ("![A picture](docs/serve.svg)", ["docs/serve.svg"]),
+        ("See [it](docs/server.md#stops).", ["docs/server.md#stops"]),
+        ("See [it](LICENSE#mit).", ["LICENSE#mit"]),
+        ("See [it](../outside.md).", ["../outside.md"]),
+        ("[it]: docs/serve.md\n", ["docs/serve.md"]),
+        ("`a[0](x)`\n\n    b[0](y)\n\n```\nc[0](z)\n```\n", []),
+    ],
+)
+def test_a_broken_link_is_noticed(text: str, broken: list[str]) -> None:
+    assert documents.broken_links(README, f"{text}\n\n## Try it\n") == broken
+
+
+@pytest.mark.parametrize(
+    ("text", "unknown"),
+    [
+        ("`make up PORT=1`, `make lint unit`, and make of it what you like.", []),
+        ("`make upp`", ["upp"]),
+        ("So:\n\n    PORT=1 make lint unitt IMAGE=x\n", ["unitt"]),
+        ("```\nmake upp && make help\n```\n", ["upp"]),
+    ],
+)
+def test_a_verb_that_is_none_is_noticed(text: str, unknown: list[str]) -> None:
+    assert documents.unknown_verbs(text) == unknown
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("`scripts/docs.py`, `deploy/`, `tests/drydock/*/test_page.py`, `.venv/bin/pytest`", []),
+        ("`scripts/gone.py`", ["scripts/gone.py"]),
+        (
+            "So:\n\n    .venv/bin/nose tests/drydock/none\n",
+            [".venv/bin/nose", "tests/drydock/none"],
+        ),
+    ],
+)
+def test_a_path_that_is_none_is_noticed(text: str, missing: list[str]) -> None:
+    assert documents.missing_paths(text) == missing
 
 
 def test_every_document_is_in_the_index() -> None:
