@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import documents
-from checkouts import CHECKOUT
+from checkouts import CHECKOUT, make
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,6 +84,18 @@ def test_every_document_is_in_the_index() -> None:
     index = (CHECKOUT / "docs/README.md").read_text()
     for file in CHECKOUT.glob("docs/*.md"):
         assert file.name == "README.md" or f"]({file.name})" in index, file.name
+
+
+def test_the_hooks_run_what_lint_runs() -> None:
+    """On some files or on all, but by the same words: else a commit passes and CI does not."""
+    entries = re.findall(
+        r"^ +entry: (.+)$", (CHECKOUT / ".pre-commit-config.yaml").read_text(), re.MULTILINE
+    )
+    recipe = make("--dry-run", "lint").stdout.splitlines()
+    assert entries
+    for entry in entries:
+        assert not documents.unknown_verbs(f"`{entry}`")
+        assert entry == "make lint" or entry.removesuffix(" --force-exclude") in recipe, entry
 
 
 def own_readme() -> str:
