@@ -90,6 +90,7 @@ lint: $(BIN)/installed ## Check Dockerfiles, Python, shell scripts, workflows an
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml deploy/*/compose.yaml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*.yml
 	$(BIN)/zizmor --offline --quiet --pedantic .github
 
 unit: $(BIN)/installed ## Run the unit tests in the image, on SQLite and PostgreSQL, and on this machine
@@ -204,7 +205,7 @@ migration: $(BIN)/installed ## Write a migration from the models: make migration
 
 venv: $(BIN)/installed ## Make .venv, with the service and all tools in it, for work without containers
 
-docs: $(BIN)/installed ## Write the lists in docs/ (settings, malformed requests) and .env.example
+docs: $(BIN)/installed ## Write what is generated: the lists in docs/ (settings, promises ...), .env.example
 	@PYTHONPATH=tests $(BIN)/python scripts/docs.py
 
 screenshot: $(BIN)/installed ## Take the docs' picture of the page, from the running stack

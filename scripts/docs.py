@@ -1,7 +1,7 @@
-"""Write docs/settings.md and .env.example from the settings, docs/malformed.md from its tests.
+"""Write docs/{settings,malformed,promises}.md, docs/overview.svg and .env.example.
 
-Each is made from one list. With --check nothing is written, and the status is 1 if a file differs
-from its list. Run with tests/ on the path, where the list of malformed requests is.
+Each is made from one list, the picture by a script. With --check nothing is written, and the status
+is 1 if a file differs. Run with tests/ on the path, where the list of malformed requests is.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import textwrap
 from collections import Counter
 
 import malformed
+import picture
+import promises
 from app.settings import Settings
 from common import ROOT, die, entry, say
 
@@ -118,6 +120,8 @@ def main() -> None:
         "docs/settings.md": document(),
         ".env.example": example(),
         "docs/malformed.md": responses(),
+        "docs/promises.md": promises.document(),
+        "docs/overview.svg": picture.document(),
     }
     for path, text in texts.items():
         file = ROOT / path

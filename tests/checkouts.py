@@ -20,6 +20,7 @@ def environment(**variables: str) -> dict[str, str]:
         "FILE",
         "DEBUG_PORT",
         "GATEWAY_RATE",
+        "MAX_BODY_BYTES",
         "GATEWAY_BURST",
         "TEST_FULL",
         "REPOSITORY",

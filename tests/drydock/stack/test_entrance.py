@@ -283,16 +283,28 @@ def test_only_the_service_s_own_locations_move_below_api(entrance: Stack) -> Non
         assert found.headers["Location"] == seen
 
 
+def test_a_body_may_be_as_large_as_the_service_takes_it(entrance: Stack) -> None:
+    def status(size: int) -> int:
+        headers = {"Content-Type": "application/octet-stream"}
+        return entrance.get("/api/", method="POST", body=b"x" * size, headers=headers).status
+
+    configure(entrance)
+    assert [status(1_048_576), status(1_048_577)] == [200, 413]
+    configure(entrance, MAX_BODY_BYTES="3000000")
+    assert [status(3_000_000), status(3_000_001)] == [200, 413]
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "word"),
     [
+        ("MAX_BODY_BYTES", "3MB", "3MB: expected a whole number of bytes"),
         ("GATEWAY_NAMES", "api.example,a_b;", "a_b;: expected a name such as"),
         ("GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8 proxy", "proxy: expected an address or network"),
         ("GATEWAY_HEADERS", "X_Api_Key", "X_Api_Key: expected a field's name"),
         ("GATEWAY_HEADERS", "X-Forwarded-User", "X-Forwarded-User: expected a field that"),
     ],
 )
-def test_a_list_with_a_mistake_is_one_clear_line(
+def test_a_variable_with_a_mistake_is_one_clear_line(
     entrance: Stack, variable: str, value: str, word: str
 ) -> None:
     with pytest.raises(AssertionError, match=f"error: {variable}: {word}"):

@@ -1,3 +1,5 @@
+"""The command line, `app`: what each command prints, and how it ends."""
+
 from __future__ import annotations
 
 import os

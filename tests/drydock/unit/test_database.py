@@ -1,3 +1,5 @@
+"""The database: migrations, connections, and what happens while it can't be reached."""
+
 from __future__ import annotations
 
 import multiprocessing

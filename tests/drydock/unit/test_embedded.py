@@ -1,3 +1,5 @@
+"""The embedded database: where its file may be, and what the start says of it."""
+
 from __future__ import annotations
 
 from pathlib import Path

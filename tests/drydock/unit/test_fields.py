@@ -1,3 +1,5 @@
+"""The fields of requests and tables that most resources need: times, ids."""
+
 from __future__ import annotations
 
 import datetime

@@ -1,3 +1,5 @@
+"""When a request is complete, and how large each part of it may be."""
+
 from __future__ import annotations
 
 import contextlib

@@ -1,3 +1,5 @@
+"""The image's health check: what it takes for healthy, and what it costs."""
+
 from __future__ import annotations
 
 import contextlib

@@ -1,3 +1,5 @@
+"""What the container may use, and what is chosen to fit into it."""
+
 from __future__ import annotations
 
 import logging

@@ -1,3 +1,5 @@
+"""How lines of the log are written: whole, in order, and never waited for."""
+
 from __future__ import annotations
 
 import math

@@ -1,3 +1,5 @@
+"""What a line of the log says, and that no client can break or forge one."""
+
 from __future__ import annotations
 
 import datetime

@@ -1,3 +1,5 @@
+"""The metrics: what is counted, where, and over how many processes."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""Who the client is and what it asked for, behind proxies that are trusted or not."""
+
 from __future__ import annotations
 
 from ipaddress import ip_network

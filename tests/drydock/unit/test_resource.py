@@ -1,3 +1,5 @@
+"""A resource of the API from end to end, by the probe's own: lists, bodies, the token."""
+
 from __future__ import annotations
 
 import io

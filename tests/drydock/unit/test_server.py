@@ -1,3 +1,5 @@
+"""The server's configuration: settings, addresses, and what is wrong with them."""
+
 from __future__ import annotations
 
 import datetime

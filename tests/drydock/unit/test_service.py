@@ -1,3 +1,5 @@
+"""The service's frame: paths, header fields, probes, errors, the API's description."""
+
 from __future__ import annotations
 
 import datetime

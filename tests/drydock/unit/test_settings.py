@@ -1,3 +1,5 @@
+"""Settings from the environment, secrets from files, and what is wrong with either."""
+
 from __future__ import annotations
 
 import dataclasses

@@ -1,3 +1,5 @@
+"""What is ambiguous in HTTP is rejected, and what is valid is not."""
+
 from __future__ import annotations
 
 import itertools

@@ -1,3 +1,5 @@
+"""The process above the workers: stops, reloads, recycling, crashes."""
+
 from __future__ import annotations
 
 import gc
