@@ -50,10 +50,10 @@ def is_at_hand(image: str) -> bool:
     return False
 
 
-def stand_in(base: str) -> str:
+def stand_in(base: str, architecture: str = "") -> str:
     """The stand-in's name, for the base as a Dockerfile names it."""
     name, digest = base.split("@sha256:")
-    words = (name.replace(":", "-"), digest[:12], emulation.architecture())
+    words = (name.replace(":", "-"), digest[:12], architecture)
     return f"{STAND_IN}:{'-'.join(filter(None, words))}"
 
 
@@ -68,13 +68,19 @@ def image_for(architecture: str) -> str:
     base = reference()
     if output("docker", "image", "inspect", base) is not None:
         return base
-    other = stand_in(base)
+    other = stand_in(base, architecture)
     if output("docker", "image", "inspect", other) is None:
         if is_at_hand(base):
             return base
         bootstrap(base.partition(":")[2].partition("-")[0], other, architecture)
     say(f"base: {other}, a stand-in bootstrapped from Debian's archive")
     return other
+
+
+def taken_for(architecture: str) -> str:
+    """The same for an image that has been built; nothing is pulled or made for another platform."""
+    other = stand_in(reference(), emulation.foreign(architecture))
+    return other if output("docker", "image", "inspect", other) is not None else image_for("")
 
 
 def build_options() -> tuple[str, ...]:

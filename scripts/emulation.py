@@ -27,7 +27,12 @@ def architecture() -> str:
     if system != "linux" or found not in MACHINES:
         known = " or ".join(f"linux/{each}" for each in MACHINES)
         die(f"PLATFORM={wanted}: expected {known}; without it, this machine's own")
-    return "" if MACHINES[found] == platform.machine() else found
+    return foreign(found)
+
+
+def foreign(architecture: str) -> str:
+    """The architecture; empty if it is this machine's own."""
+    return "" if MACHINES[architecture] == platform.machine() else architecture
 
 
 def start(wanted: str) -> None:

@@ -23,9 +23,9 @@ def invocation() -> str:
     return f"{server}/{repository}/actions/runs/{run}/attempts/{attempt}" if run else ""
 
 
-def dependencies(source: str, revision: str) -> list[dict[str, Any]]:
+def dependencies(source: str, revision: str, architecture: str) -> list[dict[str, Any]]:
     """Return what the build took, each with its digest; Debian's packages are in the SBOM."""
-    name, _, digest = base.image().partition("@")
+    name, _, digest = base.taken_for(architecture).partition("@")
     if not digest:  # a stand-in
         digest = output("docker", "image", "inspect", "--format", "{{.Id}}", name) or ""
     taken: list[dict[str, Any]] = [
@@ -55,7 +55,7 @@ def predicate(config: dict[str, Any], identity: str) -> dict[str, Any]:
                 "platform": f"{config['os']}/{config['architecture']}",
                 "snapshot": labels.get("org.debian.snapshot", ""),
             },
-            "resolvedDependencies": dependencies(source, revision),
+            "resolvedDependencies": dependencies(source, revision, config["architecture"]),
         },
         "runDetails": {
             "builder": {"id": identity},

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import base
+import emulation
 import image
 import provenance
 import publish
@@ -328,12 +329,31 @@ def test_a_commit_s_tags(
 
 def test_the_provenance_names_the_base_that_was_taken() -> None:
     """With its digest: the one in the Dockerfile or, where no registry is, the stand-in's."""
-    (taken, *_) = provenance.dependencies("https://git.example/o/r", REVISION)
+    (taken, *_) = provenance.dependencies("https://git.example/o/r", REVISION, "amd64")
     if base.build_options():
         assert base.STAND_IN in taken["uri"]
     else:
         assert taken["digest"]["sha256"] in base.reference()
     assert len(taken["digest"]["sha256"]) == 64
+
+
+def test_the_provenance_names_the_base_of_the_image_s_own_platform(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where each platform has a stand-in of its own; whichever this machine is of."""
+    reference = f"{unique('base')}@sha256:{'0' * 64}"
+    monkeypatch.setattr(base, "reference", lambda: reference)
+    lay(tmp_path)
+    names = {each: base.stand_in(reference, emulation.foreign(each)) for each in emulation.MACHINES}
+    for each, name in names.items():
+        docker("build", "--quiet", "--platform", f"linux/{each}", "--tag", name, str(tmp_path))
+    try:
+        for each, name in names.items():
+            (taken, *_) = provenance.dependencies("https://git.example/o/r", REVISION, each)
+            assert taken["uri"] == f"docker://{name}"
+            assert taken["digest"]["sha256"] == inspect(name)["Id"].removeprefix("sha256:")
+    finally:
+        docker("image", "rm", "--force", *names.values(), check=False)
 
 
 @pytest.mark.long
