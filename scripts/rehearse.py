@@ -127,6 +127,24 @@ def prove(name: str) -> None:
         die("what was pulled back does not keep the contract")
 
 
+def turns_healthy(name: str) -> None:
+    """Start an emulated image; wait until its own health check passes, given more time for it."""
+    container = f"{name.partition(':')[0]}-emulated"
+    options = ("--name", container, "--health-timeout", "60s", "--health-start-period", "300s")
+    say("waiting for its health check")
+    try:
+        output("docker", "run", "--detach", *options, name)
+        deadline = time.monotonic() + 300
+        state = "starting"
+        while state != "healthy":
+            if state != "starting" or time.monotonic() > deadline:
+                die(f"what was pulled back does not turn healthy: {state}")
+            time.sleep(1)
+            state = output("docker", "inspect", "-f", "{{.State.Health.Status}}", container) or ""
+    finally:
+        output("docker", "rm", "--force", "--volumes", container)
+
+
 def main() -> None:
     """Rehearse with $IMAGE, which the engine has; what is emulated is built."""
     name = f"drydock-rehearsal-{uuid.uuid4().hex[:12]}"
@@ -150,6 +168,8 @@ def main() -> None:
                 say(f"pulling {reference} back, into an empty store")
                 pull_back(reference, f"{name}:latest")
                 prove(f"{name}:latest")
+                if emulation.architecture():
+                    turns_healthy(f"{name}:latest")
             finally:
                 output("docker", "image", "rm", "--force", f"{name}:latest")
     say("the rehearsal went well; nothing of it is left")

@@ -17,6 +17,7 @@ RUN sqop generate-key > /key && sqop extract-cert < /key > key.asc \
             "Maintainer: Nobody <nobody@example.org>" "Description: for tests" \
             > /package/DEBIAN/control; \
         echo "text/x-test v$version" > /package/etc/mime.types; \
+        env --chdir /package md5sum etc/mime.types > /package/DEBIAN/md5sums; \
         dpkg-deb --root-owner-group --build /package /media-types_${version}_all.deb; \
     done
 

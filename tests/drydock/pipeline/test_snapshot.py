@@ -18,6 +18,7 @@ import rootfs
 from checkouts import make
 from containers import inspect
 from depth import FULL
+from forks import Repository
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,6 +60,7 @@ def test_a_moment_gives_its_packages_and_later_the_same_again(
     At length the whole image is the same, bit for bit. Else each package is.
     """
     checkout = request.getfixturevalue("on_archive" if FULL else "packages_only")
+    Repository(checkout).begin()  # the times in an image are those of a commit
     images = []
     for moment, version in ((FIRST, "99.1"), (SECOND, "99.2"), (FIRST, "99.1")):
         assert built(checkout, name, f"DEBIAN_SNAPSHOT={moment}", "FRESH=1") == version
