@@ -128,7 +128,7 @@ def bootstrap(suite: str, tag: str, architecture: str) -> None:
         # Without addresses of this machine's own, mmdebstrap takes Debian's.
         mirror = [str(sources)] if sources.stat().st_size else []
         step(
-            f"bootstrapping Debian {suite} (about 15 s; some 90 s for another platform)",
+            f"bootstrapping Debian {suite} (about 15 s; minutes for another platform)",
             ["mmdebstrap", "--variant=minbase", *of, suite, str(root), *mirror],
             hint=f"It needs an archive that has {suite}, and this machine's debian-archive-keyring"
             " to be new enough for it; a machine that reaches a registry needs neither",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ import differences
 import layout
 from checkouts import copy, environment, make
 from containers import docker, eventually, unique
+from forks import Repository
 from processes import running
 
 if TYPE_CHECKING:
@@ -29,9 +29,7 @@ def checkout(target: Path, dockerfile: str) -> Path:
     """A checkout whose image is a small one, which takes a second to build."""
     copy(target)
     (target / "Dockerfile").write_text(f"FROM {base.reference()} AS base\n{dockerfile}")
-    git = ("git", "-c", "user.name=A", "-c", "user.email=a@example.org")
-    for arguments in (("init", "--quiet"), ("add", "--all"), ("commit", "-qm", "Small")):
-        subprocess.run([*git, *arguments], cwd=target, check=True)
+    Repository(target).begin()
     return target
 
 
