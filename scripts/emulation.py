@@ -32,7 +32,7 @@ def architecture() -> str:
 
 def foreign(architecture: str) -> str:
     """The architecture; empty if it is this machine's own."""
-    return "" if MACHINES[architecture] == platform.machine() else architecture
+    return "" if MACHINES.get(architecture) == platform.machine() else architecture
 
 
 def start(wanted: str) -> None:
