@@ -80,11 +80,13 @@ def test_a_bad_value_is_named_in_one_line(name: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("DATABASE_URL", "foo"),
-        ("DATABASE_URL", "mysql://u:hunter2@h/d"),
-        ("DATABASE_URL", "postgresql://u:hunter2@h:port/d"),
-        ("DATABASE_URL", "sqlite://"),
-        ("DATABASE_URL", "sqlite:///:memory:"),
+        *(
+            pytest.param("DATABASE_URL", address, marks=pytest.mark.database)
+            for address in (
+                *("foo", "mysql://u:hunter2@h/d", "postgresql://u:hunter2@h:port/d"),
+                *("sqlite://", "sqlite:///:memory:"),
+            )
+        ),
         ("API_TOKEN", "hunter2"),
         ("API_TOKEN", f"hunter2{'x' * 1018}"),
         ("API_TOKEN", "hunter2-and-nine-more\nhunter2-twice"),
@@ -202,6 +204,7 @@ def test_the_settings_in_effect_have_the_class_that_is_asked_for(build: Build) -
             Own.current()
 
 
+@pytest.mark.database
 def test_a_password_without_an_address_is_an_error() -> None:
     with pytest.raises(SettingsError, match="DATABASE_PASSWORD: DATABASE_URL is not set"):
         Settings.load({"DATABASE_PASSWORD": "x"})
