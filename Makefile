@@ -22,6 +22,8 @@ BIN := .venv/bin
 # Keeps each version that a lock has; uv takes them from the file that it is about to write.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url
+# The lock that a service without a database does not have: docs/without-database.md.
+DATABASE = $(wildcard requirements/database.txt)
 # The newest of all, or of one.
 upgrade: LOCK += $(if $(PACKAGE),--upgrade-package "$(PACKAGE)",--upgrade)
 
@@ -188,9 +190,11 @@ lock: $(BIN)/uv ## Bring the locks in requirements/ up to pyproject.toml; keep t
 upgrade: $(BIN)/uv ## Renew all that is locked, or one: make upgrade PACKAGE=flask
 lock upgrade:
 	$(LOCK) pyproject.toml --output-file requirements/runtime.txt
-	for group in build driver test debug dev slim bench; do \
+	$(if $(DATABASE),$(LOCK) --group database --constraints requirements/runtime.txt \
+		--output-file $(DATABASE))
+	for group in build $(if $(DATABASE),driver) test debug dev slim bench; do \
 		$(LOCK) --group $$group --constraints requirements/runtime.txt \
-			--output-file requirements/$$group.txt; \
+			$(addprefix --constraints ,$(DATABASE)) --output-file requirements/$$group.txt; \
 	done
 
 format: $(BIN)/installed ## Format the Python code, and fix what ruff can fix by itself
