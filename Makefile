@@ -89,7 +89,8 @@ lint: $(BIN)/installed ## Check Dockerfiles, Python, shell scripts, workflows an
 	PYTHONPATH=tests $(BIN)/python scripts/docs.py --check
 	$(BIN)/hadolint $(DOCKERFILES)
 	$(BIN)/shellcheck .ci/run $(wildcard deploy/*/*.sh deploy/*/*.envsh)
-	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml deploy/*/compose.yaml
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml deploy/*/compose.yaml \
+		deploy/stand-ins/without-database.yaml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*.yml
@@ -202,6 +203,7 @@ format: $(BIN)/installed ## Format the Python code, and fix what ruff can fix by
 	$(BIN)/ruff check --fix
 
 migration: $(BIN)/installed ## Write a migration from the models: make migration NAME="add authors"
+	@$(if $(DATABASE),,echo 'error: this service has no database: docs/without-database.md' >&2; exit 1)
 	@$(if $(NAME),,echo 'error: name it: make migration NAME="add authors"' >&2; exit 1)
 	@data=$$(mktemp -d); trap 'rm -r "$$data"' EXIT; \
 	DATA_DIR=$$data DATABASE_URL= DATABASE_URL_FILE= DATABASE_PASSWORD= DATABASE_PASSWORD_FILE= \

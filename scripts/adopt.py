@@ -18,9 +18,9 @@ import sys
 import tomllib
 
 import adopted
-import database
 import owners
 import template
+import without_database
 from common import ROOT, die, entry, git, say, says_yes
 
 Edits = dict[str, str | None]  # the new text of a file, or None where it goes
@@ -77,7 +77,7 @@ service is `src/app`, its tests are `tests/app`, and [docs/fork.md](docs/fork.md
 rest is.
 
     make up      # build and start it, {stack}, and say where it is
-    make down    # stop it; the data is kept
+    make down    # stop it{kept}
     make dev     # the same for development: an edit is served at once
     make test    # prove the service, the image and the stack
 
@@ -100,7 +100,11 @@ What changes for those who run the image, in the form of
 [Unreleased]: {repository}/commits/main
 """
 
-WITH_DATABASE = {"stack": "with PostgreSQL and a gateway", "table": "a table, "}
+WITH_DATABASE = {
+    "stack": "with PostgreSQL and a gateway",
+    "table": "a table, ",
+    "kept": "; the data is kept",
+}
 BEGUN = {"README.md": README, "CHANGELOG.md": CHANGELOG}
 PLACEHOLDERS = {place.key: place.placeholder for place in adopted.PLACES}
 
@@ -214,7 +218,7 @@ def edits(answers: dict[str, str], commit: str) -> Edits:
     }
     none = answers.get("DATABASE") == "none"
     # What README.md says of the database; a later run leaves it to the fork.
-    texts = {"stack": "with a gateway", "table": ""} if none else WITH_DATABASE
+    texts = {"stack": "with a gateway", "table": "", "kept": ""} if none else WITH_DATABASE
     for path, begun in BEGUN.items():
         if fresh or current(path):
             changes[path] = begun.format(**now, **texts) if fresh else renamed(text(path), old, now)
@@ -222,7 +226,7 @@ def edits(answers: dict[str, str], commit: str) -> Edits:
         changes |= without_sample()
     if none:
         left = [path for path in files() if changes.get(path, "") is not None]
-        changes |= database.edits(left, lambda path: changes.get(path) or text(path))
+        changes |= without_database.edits(left, lambda path: changes.get(path) or text(path))
     own = now["repository"] if now["repository"] != PLACEHOLDERS["repository"] else ""
     address = answers.get("TEMPLATE") or (record.repository if record else "")
     kept = template.Record(

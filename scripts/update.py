@@ -16,9 +16,9 @@ import tempfile
 from pathlib import Path
 
 import adopted
-import database
 import owners
 import template
+import without_database
 from common import ROOT, capture, die, entry, git, output, say
 from release import numbers
 
@@ -104,7 +104,7 @@ def entries(tree: str) -> dict[str, str]:
 @functools.cache
 def contents(commit: str) -> dict[str, str]:
     """What the files that are read here say in a commit: those with values, and the changelog."""
-    wanted = {"CHANGELOG.md", *database.WITHOUT}
+    wanted = {"CHANGELOG.md", *without_database.WITHOUT}
     paths = [p for p in entries(commit) if adopted.has_values(p) or p in wanted]
     names = "".join(f"{commit}:{path}\n" for path in paths)
     command = ("git", "-C", str(ROOT), "cat-file", "--batch")
@@ -137,9 +137,9 @@ def as_here(commit: str) -> str:
         for path, before in contents(commit).items()
         if owners.owner(path) != owners.FORK
     }
-    if database.left_out(entries("HEAD")):
-        files = {path: about for path, about in files.items() if path not in database.FILES}
-        texts = {p: database.without(p, t) or "" for p, t in texts.items() if p in files}
+    if without_database.left_out(entries("HEAD")):
+        files = {path: about for path, about in files.items() if path not in without_database.FILES}
+        texts = {p: without_database.without(p, t) or "" for p, t in texts.items() if p in files}
     with tempfile.TemporaryDirectory() as folder:
         written = [Path(folder, str(number)) for number, _ in enumerate(texts)]
         for file, text in zip(written, texts.values(), strict=True):

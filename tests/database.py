@@ -26,10 +26,16 @@ def ignored(path: Path) -> bool | None:
     return "\npytestmark = pytest.mark.database\n" in path.read_text() or None
 
 
+def needs_one(item: pytest.Item) -> bool:
+    """Whether a test needs a database: it is marked, or it asks for a server."""
+    asks = "database" in getattr(item, "fixturenames", ())
+    return asks or item.get_closest_marker("database") is not None
+
+
 def leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the tests that need a database, where there is none."""
     if HAS_DATABASE:
         return
-    left_out = [item for item in items if item.get_closest_marker("database")]
+    left_out = [item for item in items if needs_one(item)]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)
