@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import probe.settings
-from drydock.settings import Settings, SettingsError, setting, text
+from drydock.settings import BaseSettings, Settings, SettingsError, setting, text
 from probe import create_app
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def test_text_is_bounded_and_printable(value: str) -> None:
 def test_the_settings_in_effect_have_the_class_that_is_asked_for(build: Build) -> None:
     with build(greeting="Good day").app_context():
         assert probe.settings.Settings.current().greeting == "Good day"
-        assert Settings.current().app_env == "staging"
+        assert BaseSettings.current().app_env == "staging"
         with pytest.raises(TypeError, match="not <class"):
             Own.current()
 
