@@ -151,7 +151,7 @@ def ask(answers: dict[str, str]) -> None:
     if "SAMPLE" not in answers and sample() and not template.recorded():
         remove = says_yes(f"Remove the sample, {SAMPLE[0]}, with its tests and its table?")
         answers["SAMPLE"] = "remove" if remove else "keep"
-        if remove and "DATABASE" not in answers:
+        if remove and "DATABASE" not in answers and not without_database.left_out(files()):
             none = says_yes("Leave the database out, with PostgreSQL and all that it needs?")
             answers["DATABASE"] = "none" if none else "keep"
 

@@ -13,8 +13,6 @@ from app.cli import main
 from app.settings import Settings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from flask.testing import FlaskClient
 
     from applications import Build
@@ -45,8 +43,9 @@ def test_python_runs_the_package_as_the_command_line(
     assert (ended.value.code, capsys.readouterr().out) == (0, "Good day\n")
 
 
-def test_flask_finds_the_application(tmp_path: Path) -> None:
-    built = create_app(Settings(data_dir=tmp_path))
+def test_flask_finds_the_application(build: Build) -> None:
+    with build().app_context():
+        built = create_app(Settings.current())
     assert "hello" in built.blueprints
 
 

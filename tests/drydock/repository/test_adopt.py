@@ -17,7 +17,9 @@ import adopted
 import forks
 import owners
 import template
+import without_database
 from checkouts import CHECKOUT, copy, environment, make
+from database import HAS_DATABASE
 from forks import ANSWERS, PLACEHOLDERS, Repository
 
 if TYPE_CHECKING:
@@ -361,11 +363,12 @@ with adopt.entry():
     assert not (fork.path / owners.RECORD).exists()
 
 
-def test_at_a_terminal_it_asks_for_what_is_not_given(fork: Repository) -> None:
+@pytest.mark.parametrize("none", ["y", "n"])
+def test_at_a_terminal_it_asks_for_what_is_not_given(fork: Repository, none: str) -> None:
     """Enter leaves a value; a wrong answer is asked for again; nothing that was given is asked."""
     ours, theirs = pty.openpty()
     typed = ("Keeps notes", "nowhere", "https://git.example/a/b", "", "a@acme.example", "Acme", "y")
-    os.write(ours, "".join(f"{line}\n" for line in typed).encode())
+    os.write(ours, "".join(f"{line}\n" for line in (*typed, none)).encode())
     done = subprocess.run(
         ["make", "--silent", "adopt", "NAME=notes-service", f"PYTHON={sys.executable}"],
         cwd=fork.path,
@@ -386,15 +389,18 @@ def test_at_a_terminal_it_asks_for_what_is_not_given(fork: Repository) -> None:
     assert found["owners"] == PLACEHOLDERS["owners"]
     assert found["copyright holder"] == "Acme"
     assert not (fork.path / "src/app/blogs").exists()
+    lock = without_database.LOCK
+    assert (lock in fork.files()) == (HAS_DATABASE and none == "n")
 
 
-def test_the_real_sample_goes_as_well(tmp_path: Path) -> None:
+@pytest.mark.parametrize("less", [{"SAMPLE": "remove"}, {"DATABASE": "none"}])
+def test_the_real_sample_goes_as_well(tmp_path: Path, less: dict[str, str]) -> None:
     """Its names are those that adopt knows. A fork has no such sample, or has made it its own."""
     if (CHECKOUT / owners.RECORD).exists():
         return
     fork = Repository(copy(tmp_path / "fork"))
     fork.begin()
-    fork.succeed("adopt", NAME="notes-service", SAMPLE="remove")
+    fork.succeed("adopt", NAME="notes-service", **less)
     own = {
         name: text
         for name, text in fork.files().items()
@@ -413,3 +419,9 @@ def test_the_real_sample_goes_as_well(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "hello" in done.stdout
+    # What is left of its tests is green.
+    tests = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/app"]
+    done = subprocess.run(
+        tests, cwd=fork.path, env=environment(**path), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
