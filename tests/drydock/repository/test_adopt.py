@@ -388,6 +388,7 @@ def test_at_a_terminal_it_asks_for_what_is_not_given(fork: Repository) -> None:
     assert not (fork.path / "src/app/blogs").exists()
 
 
+@pytest.mark.slow
 def test_the_real_sample_goes_as_well(tmp_path: Path) -> None:
     """Its names are those that adopt knows. A fork has no such sample, or has made it its own."""
     if (CHECKOUT / owners.RECORD).exists():

@@ -31,7 +31,7 @@ def wheel(folder: Path, name: str, version: str, *metadata: str) -> str:
     return f"{name}=={version} --hash=sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}\n"
 
 
-@pytest.fixture(scope="module", params=["oldest", "newest"])
+@pytest.fixture(scope="module", params=["oldest", pytest.param("newest", marks=pytest.mark.slow)])
 def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of an environment whose pip is the oldest or the newest that is supported."""
     folder = tmp_path_factory.mktemp("environment")
@@ -139,6 +139,7 @@ def test_the_driver_is_of_one_version_in_the_image_and_on_a_desk() -> None:
     assert len(set(pins.values())) == 1, pins
 
 
+@pytest.mark.slow
 def test_lock_adds_what_is_new_and_keeps_the_rest_and_upgrade_renews_it(tmp_path: Path) -> None:
     checkout = copy(tmp_path / "checkout")
     (checkout / ".venv").symlink_to(Path(sys.prefix))
