@@ -45,18 +45,17 @@ WORKDIR /debs
 
 # Downloaded and verified by apt, but unpacked without being installed: no maintainer script runs,
 # so nothing brings in a shell. Every shared library that the standard library links to is here;
-# a contract test imports each of its modules. The last lines are libpq, which the database driver
-# links to, with all that it needs. A fork's own are in requirements/debian.list.
-RUN --mount=type=bind,source=requirements/debian.list,target=/debian.list \
-    apt-get update \
+# a contract test imports each of its modules. A fork's own are in requirements/debian.list, what the
+# database driver links to is in database.list. The * is for a service without a database, which has
+# no such file (docs/without-database.md): nothing is copied then.
+COPY requirements/debian.list requirements/database.list* /lists/
+RUN apt-get update \
     && chown _apt . \
-    && sed 's/#.*//' /debian.list | xargs apt-get download \
+    && sed 's/#.*//' /lists/*.list | xargs apt-get download \
         base-files ca-certificates media-types netbase tzdata \
         libc6 gcc-14-base libgcc-s1 libstdc++6 zlib1g libzstd1 liblzma5 libbz2-1.0 \
         libssl3t64 libffi8 libsqlite3-0 libexpat1 libuuid1 \
         libpython$PYTHON-minimal libpython$PYTHON-stdlib python$PYTHON-minimal \
-        libpq5 libldap2 libsasl2-2 libgssapi-krb5-2 libkrb5-3 libk5crypto3 libkrb5support0 \
-        libcom-err2 libkeyutils1 \
     && rm -rf /var/lib/apt/lists/*
 
 
@@ -163,10 +162,15 @@ FROM build AS driver
 
 # Its wheel brings an OpenSSL, a libpq, a Kerberos and an LDAP of its own, which Debian never patches
 # and no scanner sees. This one links to the root's. The compiler without versions, as in `build`.
+# Without a database there is nothing to compile, and the folder stays empty.
+COPY requirements/debian.list requirements/database.list* /lists/
 # hadolint ignore=DL3008
-RUN apt-get update \
-    && apt-get install -y --no-install-recommends gcc libc6-dev libpq-dev python3-dev \
-    && rm -rf /var/lib/apt/lists/*
+RUN mkdir /wheel \
+    && if [ -e /lists/database.list ]; then \
+        apt-get update \
+        && apt-get install -y --no-install-recommends gcc libc6-dev libpq-dev python3-dev \
+        && rm -rf /var/lib/apt/lists/*; \
+    fi
 
 # Without symbols (-g0, -s), which would name the folder that pip makes up anew for each build; with
 # what Debian hardens its own packages by.
@@ -174,16 +178,17 @@ ENV CFLAGS="-O2 -g0 -fstack-protector-strong -fstack-clash-protection -D_FORTIFY
     LDFLAGS="-Wl,-z,relro,-z,now -s"
 
 # The lock has the source's hash alone. Its other packages are dependencies as well, and left here.
-RUN --mount=type=bind,source=requirements/build.txt,target=build.txt \
-    --mount=type=bind,source=requirements/driver.txt,target=driver.txt \
-    --mount=type=cache,target=/root/.cache/pip \
+COPY requirements/build.txt requirements/driver.txt* ./
+RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=ca \
-    PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip install \
-        --no-deps --require-hashes -r build.txt \
-    && /pip/bin/pip check \
-    && PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip wheel \
-        --no-deps --require-hashes --no-build-isolation --no-cache-dir \
-        --no-binary psycopg-c --wheel-dir /wheel -r driver.txt
+    if [ -e driver.txt ]; then \
+        PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip install \
+            --no-deps --require-hashes -r build.txt \
+        && /pip/bin/pip check \
+        && PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip wheel \
+            --no-deps --require-hashes --no-build-isolation --no-cache-dir \
+            --no-binary psycopg-c --wheel-dir /wheel -r driver.txt; \
+    fi
 
 
 # ---- dependencies: the locked ones, changed more rarely than the project ------------------------
@@ -192,16 +197,20 @@ FROM build AS dependencies
 # Without the tests and headers that requirements/unused.list names; the records lose them too. One
 # process compiles (no -j): what it has compiled before shows in the references inside a file of
 # bytecode, so several that share the work at random now and then give other bytes.
+COPY requirements/runtime.txt requirements/database.txt* ./
 RUN --mount=type=bind,from=driver,source=/wheel,target=/wheel \
-    --mount=type=bind,source=requirements/runtime.txt,target=runtime.txt \
     --mount=type=bind,source=requirements/unused.list,target=unused.list \
     --mount=type=bind,source=deploy/remove_unused.py,target=remove_unused.py \
     --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=ca \
     PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip --python /opt/venv install \
         --no-deps --require-hashes --no-compile -r runtime.txt \
-    && /pip/bin/pip --python /opt/venv install --no-deps --no-compile --no-index \
-        --find-links /wheel psycopg-c \
+    && if [ -e database.txt ]; then \
+        PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip --python /opt/venv install \
+            --no-deps --require-hashes --no-compile -r database.txt \
+        && /pip/bin/pip --python /opt/venv install --no-deps --no-compile --no-index \
+            --find-links /wheel psycopg-c; \
+    fi \
     && python3 -B remove_unused.py unused.list /opt/venv/lib/python$PYTHON/site-packages \
     && python3 -B -m compileall -qf --invalidation-mode unchecked-hash /opt/venv/lib \
     && rm -f /opt/venv/bin/[Aa]ctivate* /opt/venv/.gitignore \
@@ -302,7 +311,8 @@ COPY --from=test-tools /tools /tools
 COPY --chmod=644 pyproject.toml gunicorn.conf.py ./
 COPY --chmod=755 tests/app tests/app
 COPY --chmod=755 tests/drydock tests/drydock
-COPY --chmod=644 tests/applications.py tests/
+COPY --chmod=644 tests/applications.py tests/database.py tests/
+COPY --chmod=644 requirements/runtime.txt requirements/database.txt* requirements/
 # Development, as on a developer's machine: the tests set what they need themselves.
 ENV APP_ENV=development COVERAGE_FILE=/tmp/coverage PYTHONPATH=/tools
 CMD ["python3", "-m", "pytest", "-p", "no:cacheprovider", "tests/drydock/unit"]

@@ -22,6 +22,8 @@ BIN := .venv/bin
 # Keeps each version that a lock has; uv takes them from the file that it is about to write.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url
+# The lock that a service without a database does not have: docs/without-database.md.
+DATABASE = $(wildcard requirements/database.txt)
 # The newest of all, or of one.
 upgrade: LOCK += $(if $(PACKAGE),--upgrade-package "$(PACKAGE)",--upgrade)
 
@@ -89,7 +91,8 @@ lint: $(BIN)/installed ## Check Dockerfiles, Python, shell scripts, workflows an
 	PYTHONPATH=tests $(BIN)/python scripts/docs.py --check
 	$(BIN)/hadolint $(DOCKERFILES)
 	$(BIN)/shellcheck .ci/run $(wildcard deploy/*/*.sh deploy/*/*.envsh)
-	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml deploy/*/compose.yaml
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml deploy/*/compose.yaml \
+		deploy/stand-ins/without-database.yaml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*.yml
@@ -190,9 +193,11 @@ lock: $(BIN)/uv ## Bring the locks in requirements/ up to pyproject.toml; keep t
 upgrade: $(BIN)/uv ## Renew all that is locked, or one: make upgrade PACKAGE=flask
 lock upgrade:
 	$(LOCK) pyproject.toml --output-file requirements/runtime.txt
-	for group in build driver test debug dev slim bench; do \
+	$(if $(DATABASE),$(LOCK) --group database --constraints requirements/runtime.txt \
+		--output-file $(DATABASE))
+	for group in build $(if $(DATABASE),driver) test debug dev slim bench; do \
 		$(LOCK) --group $$group --constraints requirements/runtime.txt \
-			--output-file requirements/$$group.txt; \
+			$(addprefix --constraints ,$(DATABASE)) --output-file requirements/$$group.txt; \
 	done
 
 format: $(BIN)/installed ## Format the Python code, and fix what ruff can fix by itself
@@ -200,6 +205,7 @@ format: $(BIN)/installed ## Format the Python code, and fix what ruff can fix by
 	$(BIN)/ruff check --fix
 
 migration: $(BIN)/installed ## Write a migration from the models: make migration NAME="add authors"
+	@$(if $(DATABASE),,echo 'error: this service has no database: docs/without-database.md' >&2; exit 1)
 	@$(if $(NAME),,echo 'error: name it: make migration NAME="add authors"' >&2; exit 1)
 	@data=$$(mktemp -d); trap 'rm -r "$$data"' EXIT; \
 	DATA_DIR=$$data DATABASE_URL= DATABASE_URL_FILE= DATABASE_PASSWORD= DATABASE_PASSWORD_FILE= \

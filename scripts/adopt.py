@@ -20,6 +20,7 @@ import tomllib
 import adopted
 import owners
 import template
+import without_database
 from common import ROOT, die, entry, git, say, says_yes
 
 Edits = dict[str, str | None]  # the new text of a file, or None where it goes
@@ -56,6 +57,7 @@ ANSWERS = {
     "CONTACT": Answer("security contact", r"[^\s@]+@[^\s@]+\.[^\s@]+", "an e-mail address"),
     "HOLDER": Answer(adopted.HOLDER, TEXT, 'who holds the copyright: one line, without " and \\'),
     "SAMPLE": Answer("", r"keep|remove", "keep or remove"),
+    "DATABASE": Answer("", r"keep|none", "keep or none"),
     "TEMPLATE": Answer("", template.ADDRESS, "the address that git fetches the template from"),
     "DRY_RUN": Answer("", r"0|1|", "1 or 0"),
 }
@@ -74,14 +76,14 @@ A Flask service in a container image without a shell and without root, made from
 service is `src/app`, its tests are `tests/app`, and [docs/fork.md](docs/fork.md) says whose the
 rest is.
 
-    make up      # build and start it, with PostgreSQL and a gateway, and say where it is
-    make down    # stop it; the data is kept
+    make up      # build and start it, {stack}, and say where it is
+    make down    # stop it{kept}
     make dev     # the same for development: an edit is served at once
     make test    # prove the service, the image and the stack
 
 `make` alone lists the other verbs.
 
-- [Add to the service](docs/extend.md): a part, a table, a setting, a command, a dependency
+- [Add to the service](docs/extend.md): a part, {table}a setting, a command, a dependency
 - [Settings](docs/settings.md), and [the service in operation](docs/service.md)
 - [The stack](docs/stack.md): TLS, rollouts, backups
 - [Make a release](docs/release.md), and [take the template's updates](docs/fork.md)
@@ -98,6 +100,11 @@ What changes for those who run the image, in the form of
 [Unreleased]: {repository}/commits/main
 """
 
+WITH_DATABASE = {
+    "stack": "with PostgreSQL and a gateway",
+    "table": "a table, ",
+    "kept": "; the data is kept",
+}
 BEGUN = {"README.md": README, "CHANGELOG.md": CHANGELOG}
 PLACEHOLDERS = {place.key: place.placeholder for place in adopted.PLACES}
 
@@ -111,6 +118,8 @@ def given(names: list[str]) -> dict[str, str]:
         answers[name] = os.environ.get(name, "").strip()
         if problem := wrong(name, answers[name]):
             die(problem)
+    if answers.get("DATABASE") == "none" and answers.get("SAMPLE") == "keep":
+        die("DATABASE=none: the sample needs a database; expected SAMPLE=remove, or no SAMPLE")
     return answers
 
 
@@ -142,6 +151,9 @@ def ask(answers: dict[str, str]) -> None:
     if "SAMPLE" not in answers and sample() and not template.recorded():
         remove = says_yes(f"Remove the sample, {SAMPLE[0]}, with its tests and its table?")
         answers["SAMPLE"] = "remove" if remove else "keep"
+        if remove and "DATABASE" not in answers:
+            none = says_yes("Leave the database out, with PostgreSQL and all that it needs?")
+            answers["DATABASE"] = "none" if none else "keep"
 
 
 def prompt(question: str) -> str:
@@ -204,11 +216,17 @@ def edits(answers: dict[str, str], commit: str) -> Edits:
         for path in files()
         if adopted.has_values(path)
     }
+    none = answers.get("DATABASE") == "none"
+    # What README.md says of the database; a later run leaves it to the fork.
+    texts = {"stack": "with a gateway", "table": "", "kept": ""} if none else WITH_DATABASE
     for path, begun in BEGUN.items():
         if fresh or current(path):
-            changes[path] = begun.format(**now) if fresh else renamed(text(path), old, now)
-    if answers.get("SAMPLE") == "remove":
+            changes[path] = begun.format(**now, **texts) if fresh else renamed(text(path), old, now)
+    if answers.get("SAMPLE") == "remove" or none:
         changes |= without_sample()
+    if none:
+        left = [path for path in files() if changes.get(path, "") is not None]
+        changes |= without_database.edits(left, lambda path: changes.get(path) or text(path))
     own = now["repository"] if now["repository"] != PLACEHOLDERS["repository"] else ""
     address = answers.get("TEMPLATE") or (record.repository if record else "")
     kept = template.Record(

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from common import die, entry, say
-from stack import COMPOSE, agreed, compose, fail
+from stack import COMPOSE, agreed, compose, config, fail
 
 IN_DATABASE = (*COMPOSE, "exec", "--no-TTY", "db")
 # All of it, or nothing: a failure leaves out the COMMIT, and then nothing is changed. The schema is
@@ -45,7 +45,9 @@ HEADER = b"PGDMP"  # of pg_dump's custom format
 
 
 def require_database() -> None:
-    """End with one line if the database does not run."""
+    """End with one line if the database does not run, or there is none."""
+    if "db" not in config()["services"]:
+        die("compose.yaml has no service db: there is no database to save or to put back")
     if compose("exec", "--no-TTY", "db", "true").returncode != 0:
         die("the database is not running; `make up` starts the stack")
 

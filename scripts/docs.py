@@ -37,8 +37,8 @@ end after it is stripped.
 EXAMPLE = """\
 # Copy to .env and change what you need: `flask run` and the stack of compose.yaml read it. It is
 # ignored by git and by the build. A variable that is unset or empty has its default; APP_ENV and
-# APP_HOST must not be empty. compose.yaml sets APP_HOST, APP_PORT, DATABASE_URL, TRUSTED_PROXIES
-# and the secrets itself.
+# APP_HOST must not be empty. compose.yaml sets APP_HOST, APP_PORT, TRUSTED_PROXIES, the secrets and
+# where a database is itself.
 """
 
 MALFORMED = """\

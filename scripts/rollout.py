@@ -51,17 +51,18 @@ def start_one_more(service: str, progress: str) -> None:
 
 
 def main() -> None:
-    """Migrate the database, then replace the containers of each service."""
+    """Migrate the database, if there is one, then replace the containers of each service."""
     if not replicas("app"):
         die("the stack is not running; `make up` starts it")
     for name, each in config()["services"].items():
         if name in services() and each.get("container_name"):
             die(f"compose.yaml: {name} has a container_name, so there can't be two; remove it")
     prepare()
-    say("migrating the database ...")
-    migrated = compose("run", "--rm", "--no-deps", "migrate")
-    if migrated.returncode != 0:
-        fail("the migration failed, and nothing was replaced", migrated)
+    if "migrate" in config()["services"]:
+        say("migrating the database ...")
+        migrated = compose("run", "--rm", "--no-deps", "migrate")
+        if migrated.returncode != 0:
+            fail("the migration failed, and nothing was replaced", migrated)
     for service in services():
         replace(service)
     stop_switched_off(set(config()["services"]))

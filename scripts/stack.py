@@ -96,7 +96,8 @@ def make_secrets() -> None:
     """
     FOLDER.mkdir(exist_ok=True)
     FOLDER.chmod(0o700)
-    for name in SECRETS:
+    # Without a database compose.yaml names less.
+    for name in (name for name in SECRETS if name in config().get("secrets", {})):
         file = FOLDER / name
         if file.exists() or file.is_symlink():
             continue
@@ -158,7 +159,7 @@ def use_stand_ins() -> None:
     """Have compose take the stand-ins where it needs them, whatever files it has to read."""
     wanted = stand_ins.put_in_place()
     config.cache_clear()
-    if wanted and config()["services"]["db"]["image"] != stand_ins.stand_in("db"):
+    if wanted and config()["services"]["gateway"]["image"] != stand_ins.stand_in("gateway"):
         die(
             f"COMPOSE_FILE leaves out {stand_ins.LINK.name}, which no registry can be reached"
             f" without: COMPOSE_FILE=compose.yaml:{stand_ins.LINK.name}:..."
@@ -226,7 +227,7 @@ def start() -> subprocess.CompletedProcess[str]:
     # By their names, and with them what they depend on: compose takes one that has ended, as it
     # should, for a failure.
     done = compose("up", *options, "--wait", *(name for name in found if name not in once))
-    if done.returncode == 0 and once != ["migrate"]:
+    if done.returncode == 0 and set(once) - {"migrate"}:
         done = compose("up", *options)
     stop_switched_off(set(found))
     return done

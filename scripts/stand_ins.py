@@ -1,8 +1,8 @@
 """Get the stack's official images, or stand-ins where no registry can be reached.
 
 The stand-ins are built from Debian's packages, in deploy/stand-ins, with as much of the official
-images' interface as is used here. compose.yaml stays as it is: a link makes compose read
-deploy/stand-ins/compose.yaml after it.
+images' interface as is used here. compose.yaml stays as it is: a link makes compose read a file of
+deploy/stand-ins after it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,14 @@ from common import ROOT, die, say, step
 FOLDER = ROOT / "deploy/stand-ins"
 LINK = ROOT / "compose.override.yaml"  # compose reads a file of this name by itself
 TARGET = "deploy/stand-ins/compose.yaml"
+TARGETS = (TARGET, "deploy/stand-ins/without-database.yaml")
 NAMES = {"db": "postgres", "gateway": "gateway"}  # of the stand-in for each service
+
+
+def services() -> list[str]:
+    """The services with an official image: a stack may have no database, or one of elsewhere."""
+    text = (ROOT / "compose.yaml").read_text()
+    return [name for name in NAMES if re.search(rf"^  {name}:$", text, re.MULTILINE)]
 
 
 def official(service: str) -> str:
@@ -55,22 +62,28 @@ def put_in_place() -> bool:
 
     Returns whether that is so.
     """
-    wanted = not all(base.is_at_hand(official(service)) for service in NAMES)
+    wanted = not all(base.is_at_hand(official(service)) for service in services())
     if wanted:  # all of them, since the one file names all
-        for service in NAMES:
+        for service in services():
             build(service)
-    ours = LINK.is_symlink() and str(LINK.readlink()) == TARGET
-    if wanted and not ours:
-        if LINK.exists() or LINK.is_symlink():
-            die(f"{LINK.name} is yours, but here it has to be a link to {TARGET}: move it away")
-        LINK.symlink_to(TARGET)
-        say(f"{LINK.name}: a link, so that compose takes the stand-ins")
-    elif ours and not wanted:
-        LINK.unlink()
+    target = TARGETS[0 if "db" in services() else 1] if wanted else None
+    if target != linked():
+        remove_link()
+        if target and (LINK.exists() or LINK.is_symlink()):
+            die(f"{LINK.name} is yours, but here it has to be a link to {target}: move it away")
+        if target:
+            LINK.symlink_to(target)
+            say(f"{LINK.name}: a link, so that compose takes the stand-ins")
     return wanted
+
+
+def linked() -> str | None:
+    """Where the link leads, if it is one that was made here."""
+    target = str(LINK.readlink()) if LINK.is_symlink() else None
+    return target if target in TARGETS else None
 
 
 def remove_link() -> None:
     """Have compose take the official images again."""
-    if LINK.is_symlink() and str(LINK.readlink()) == TARGET:
+    if linked():
         LINK.unlink()

@@ -15,6 +15,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import database
 import image
 from common import ROOT, entry, say
 from containers import SECCOMP, network, postgres
@@ -96,6 +97,8 @@ def main() -> None:
         "in the image, on PostgreSQL": on_postgresql(),
         "on this machine": on_this_machine(),
     }
+    if not database.HAS_DATABASE:
+        ways = {"in the image": on_sqlite(), "on this machine": on_this_machine()}
     say(f"unit tests {'; '.join(ways)}: side by side ...")
     failed = []
     with concurrent.futures.ThreadPoolExecutor() as pool:

@@ -18,6 +18,7 @@ from pathlib import Path
 import adopted
 import owners
 import template
+import without_database
 from common import ROOT, capture, die, entry, git, output, say
 from release import numbers
 
@@ -103,7 +104,8 @@ def entries(tree: str) -> dict[str, str]:
 @functools.cache
 def contents(commit: str) -> dict[str, str]:
     """What the files that are read here say in a commit: those with values, and the changelog."""
-    paths = [p for p in entries(commit) if adopted.has_values(p) or p == "CHANGELOG.md"]
+    wanted = {"CHANGELOG.md", *without_database.WITHOUT}
+    paths = [p for p in entries(commit) if adopted.has_values(p) or p in wanted]
     names = "".join(f"{commit}:{path}\n" for path in paths)
     command = ("git", "-C", str(ROOT), "cat-file", "--batch")
     done = subprocess.run(command, input=names.encode(), capture_output=True, check=True).stdout
@@ -124,7 +126,8 @@ def as_here(commit: str) -> str:
     """The tree of the template's commit with this fork's values, and its own files.
 
     So what `make adopt` has changed is no change of the fork's, and its own files are none of the
-    template's: they are the same in all that is merged.
+    template's: they are the same in all that is merged. Nor does a database that was left out come
+    back with a release.
     """
     files = {p: about for p, about in entries(commit).items() if owners.owner(p) != owners.FORK}
     files |= {p: about for p, about in entries("HEAD").items() if owners.owner(p) == owners.FORK}
@@ -134,6 +137,9 @@ def as_here(commit: str) -> str:
         for path, before in contents(commit).items()
         if owners.owner(path) != owners.FORK
     }
+    if without_database.left_out(entries("HEAD")):
+        files = {path: about for path, about in files.items() if path not in without_database.FILES}
+        texts = {p: without_database.without(p, t) or "" for p, t in texts.items() if p in files}
     with tempfile.TemporaryDirectory() as folder:
         written = [Path(folder, str(number)) for number, _ in enumerate(texts)]
         for file, text in zip(written, texts.values(), strict=True):

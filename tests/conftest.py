@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import containers
+import database
 from containers import docker
 from depth import FULL, QUICK
 from processes import heed_interrupts
@@ -45,6 +46,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     Else a worker would wait with such a test until the others have run out of files. A file that is
     marked `early` comes first: it takes long, and nobody else has anything to do in the end.
     """
+    database.leave_out(config, items)
     unwanted = [mark for mark, leave_out in (("long", not FULL), ("slow", QUICK)) if leave_out]
     if left_out := [item for item in items if any(map(item.get_closest_marker, unwanted))]:
         config.hook.pytest_deselected(items=left_out)
@@ -54,6 +56,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         late = {item.path for item in alone}
         early = {item.path for item in items if item.get_closest_marker("early")}
         items.sort(key=lambda item: (item.path in late, item.path not in early, item in alone))
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    return database.ignored(collection_path)
+
+
+def pytest_report_header() -> str | None:
+    return None if database.HAS_DATABASE else database.NOTE
 
 
 @pytest.hookimpl(wrapper=True)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from drydock.context import State, current
     from drydock.service import Service
-    from drydock.settings import Settings, setting
+    from drydock.settings import BaseSettings, Settings, setting
 else:
     _MODULES = {
+        "BaseSettings": "settings",
         "Service": "service",
         "Settings": "settings",
         "State": "context",
@@ -32,4 +33,4 @@ else:
         return value
 
 
-__all__ = ["Service", "Settings", "State", "current", "setting"]
+__all__ = ["BaseSettings", "Service", "Settings", "State", "current", "setting"]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from drydock.service import Service, Step
-    from drydock.settings import Settings
+    from drydock.settings import BaseSettings
 
 log = logging.getLogger("app.work")
 
@@ -58,7 +58,7 @@ class StepCutOff(BaseException):
 class Background:
     """Calls the step, keeps the heartbeat, and ends when it is asked to."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: BaseSettings) -> None:
         """Handle the process's signals; a stop before the first step leaves that out.
 
         Raises:

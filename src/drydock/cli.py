@@ -45,11 +45,13 @@ def commands(service: Service) -> click.Group:
 
         background.run(service)
 
-    @main.command()
-    def migrate() -> None:
-        """Bring the database to the newest revision."""
-        applied = service.migrate()
-        click.echo(f"applied {', '.join(applied)}" if applied else "nothing to do")
+    if service.has_database:
+
+        @main.command()
+        def migrate() -> None:
+            """Bring the database to the newest revision."""
+            applied = service.migrate()
+            click.echo(f"applied {', '.join(applied)}" if applied else "nothing to do")
 
     @main.command()
     def settings() -> None:

@@ -16,18 +16,33 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from drydock.info import Info
-    from drydock.settings import Settings
+    from drydock.settings import BaseSettings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class State:
     """What an application was built with. `Settings.current()` has a fork's own settings."""
 
-    settings: Settings
-    engine: Engine
+    settings: BaseSettings
     info: Info
+    database: Engine | None = None  # where the service has one
     # Returns what is wrong with the database; takes the seconds within which that must be known.
-    database_problem: Callable[[float], str | None]
+    database_problem: Callable[[float], str | None] | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """The database.
+
+        Raises:
+            RuntimeError: if the service has none.
+
+        """
+        if self.database is None:
+            raise RuntimeError(
+                "this service has no database. Expected `migrations` in drydock.Service(...);"
+                " docs/without-database.md says more."
+            )
+        return self.database
 
     @classmethod
     def of(cls, app: Flask) -> State:

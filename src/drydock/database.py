@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import fcntl
 import functools
 import logging
@@ -13,9 +14,11 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Engine, create_engine, event, make_url, text
+from prometheus_client import Gauge
+from sqlalchemy import DateTime, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.types import TypeDecorator
 
 from drydock import embedded, metrics
 from drydock.context import current
@@ -24,7 +27,7 @@ from drydock.failures import StartError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import URL, Connection
+    from sqlalchemy import URL, Connection, Dialect
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -36,6 +39,14 @@ MIGRATIONS = Path(__file__).with_name("migrations")  # env.py, for every service
 ADVISORY_LOCK = 0x64727964  # any number that all processes of the service agree on
 FILE = "app.sqlite"  # in DATA_DIR
 
+connections = Gauge(
+    "app_database_connections", "Database connections in use.", multiprocess_mode="livesum"
+)
+connections_limit = Gauge(
+    "app_database_connections_limit", "Database connections allowed.", multiprocess_mode="livesum"
+)
+metrics.on_entry.append(connections_limit.set)  # one for each thread: see connect()
+
 
 class DatabaseError(StartError):
     """The database can't be used; the message is one line for the service's operator."""
@@ -43,6 +54,42 @@ class DatabaseError(StartError):
 
 class Model(DeclarativeBase):
     """What all tables' classes derive from."""
+
+
+class AwareDateTime(TypeDecorator[datetime.datetime]):
+    """A time that is aware of its time zone, always UTC when it is read.
+
+    SQLite keeps no time zone and gives naive times back, PostgreSQL those of the connection's zone.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(
+        self, value: datetime.datetime | None, dialect: Dialect
+    ) -> datetime.datetime | None:
+        """Take an aware time to the database, in UTC.
+
+        Raises:
+            ValueError: if it is naive: which moment it means is not known.
+
+        """
+        if value is None:
+            return None
+        if value.utcoffset() is None:
+            raise ValueError(f"{value!r} has no time zone")
+        value = value.astimezone(datetime.UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(
+        self, value: datetime.datetime | None, dialect: Dialect
+    ) -> datetime.datetime | None:
+        """Return the time in UTC."""
+        if value is None:
+            return None
+        if dialect.name == "sqlite":
+            return value.replace(tzinfo=datetime.UTC)
+        return value.astimezone(datetime.UTC)
 
 
 def url(settings: Settings) -> URL:
@@ -97,13 +144,13 @@ def connect(settings: Settings) -> Engine:
 def _count_out(_connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
     if record.record_info is not None:
         record.record_info["counted"] = True
-        metrics.connections.inc()
+        connections.inc()
 
 
 def _count_in(_connection: object, record: ConnectionPoolEntry) -> None:
     # A connection that failed on its way out comes back in without having been counted.
     if record.record_info is not None and record.record_info.pop("counted", False):
-        metrics.connections.dec()
+        connections.dec()
 
 
 def _set_up_sqlite(connection: DBAPIConnection, _record: object) -> None:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from flask import json, request
 from gunicorn.http.errors import ParseException
 from marshmallow import Schema, fields
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, ServiceUnavailable
+from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError
 
-from drydock.outages import is_temporary
-from drydock.problems import CONTENT_TYPE, RETRY_AFTER, document
+from drydock.problems import CONTENT_TYPE, document
 
 if TYPE_CHECKING:
     from flask import Flask
     from werkzeug.wrappers import Response
-
-log = logging.getLogger("app.errors")
 
 
 class Problem(Schema):
@@ -38,8 +32,6 @@ def init_app(app: Flask) -> None:
     """Respond to every error of the application with a problem document."""
     app.register_error_handler(HTTPException, problem)
     app.register_error_handler(ParseException, broken_body)
-    for kind in (DBAPIError, PoolTimeout):
-        app.register_error_handler(kind, database_error)
 
 
 def broken_body(_error: ParseException) -> Response:
@@ -63,17 +55,3 @@ def problem(error: HTTPException) -> Response:
     response.set_data(json.dumps(body) + "\n")
     response.content_type = CONTENT_TYPE
     return response
-
-
-def database_error(error: DBAPIError | PoolTimeout) -> Response:
-    """Respond with a 503 to what is temporary: a retry may help.
-
-    Raises:
-        DBAPIError: the same, if it is a fault. Flask logs its trace and responds with a 500.
-
-    """
-    if not is_temporary(error):
-        raise error
-    log.error("the database is not available: %s", str(error).partition("\n")[0])
-    detail = "The database is not available."
-    return problem(ServiceUnavailable(detail, retry_after=RETRY_AFTER))

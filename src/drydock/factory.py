@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import platform
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from flask import Flask, request
 from werkzeug.exceptions import NotFound, SecurityError
 
-from drydock import api, context, database, errors, health, info, logs, metrics, middleware
+from drydock import api, context, errors, health, info, logs, metrics, middleware
 from drydock.server.logger import PROBES
 from drydock.variables import EXTENSION
 
@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from drydock.settings import Settings
+    from drydock.settings import BaseSettings, Settings
 
 
 def build(
     package: str,
     import_parts: Callable[[], Iterable[api.Blueprint]],
+    settings: BaseSettings,
+    *,
+    has_database: bool,
     versions: Path | None,
-    settings: Settings,
 ) -> Flask:
     """Build the application of `package`: its parts, and the settings where each finds them.
 
@@ -34,7 +36,6 @@ def build(
 
     """
     logs.configure(settings)
-    database.prepare(settings, versions)
     about = info.collect(settings)
     metrics.build.labels(about.version, settings.app_revision or "", platform.python_version()).set(
         1
@@ -45,10 +46,18 @@ def build(
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     # A path with two slashes is one that does not exist, and no redirect.
     app.url_map.merge_slashes = False
-    engine = database.connect(settings)
-    probe = database.Probe(engine, versions)
+    engine = database_problem = None
+    if has_database:
+        # Imported here: a service without a database does without what it needs, too.
+        from drydock import database, outages
+
+        with_database = cast("Settings", settings)
+        database.prepare(with_database, versions)
+        engine = database.connect(with_database)
+        database_problem = database.Probe(engine, versions).problem
+        outages.init_app(app)
     app.extensions[EXTENSION] = context.State(
-        settings=settings, engine=engine, info=about, database_problem=probe.problem
+        settings=settings, info=about, database=engine, database_problem=database_problem
     )
     app.before_request(_note_route)
     if settings.trusted_hosts:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import TYPE_CHECKING
 
 from marshmallow import Schema, fields, validate
-from sqlalchemy import DateTime
-from sqlalchemy.types import TypeDecorator
 from werkzeug.exceptions import NotFound
 
 from drydock.validators import Printable
 
 if TYPE_CHECKING:
-    from sqlalchemy import Dialect
+    from drydock.database import AwareDateTime
 
 __all__ = ["LARGEST_ID", "AwareDateTime", "PageArguments", "Paged", "Printable", "storable_id"]
 
@@ -47,37 +44,10 @@ def storable_id(number: int, absent: str) -> int:
     return number
 
 
-class AwareDateTime(TypeDecorator[datetime.datetime]):
-    """A time that is aware of its time zone, always UTC when it is read.
+def __getattr__(name: str) -> object:
+    """Import AwareDateTime when it is asked for: a service without a database has no need of it."""
+    if name == "AwareDateTime":
+        from drydock.database import AwareDateTime
 
-    SQLite keeps no time zone and gives naive times back, PostgreSQL those of the connection's zone.
-    """
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(
-        self, value: datetime.datetime | None, dialect: Dialect
-    ) -> datetime.datetime | None:
-        """Take an aware time to the database, in UTC.
-
-        Raises:
-            ValueError: if it is naive: which moment it means is not known.
-
-        """
-        if value is None:
-            return None
-        if value.utcoffset() is None:
-            raise ValueError(f"{value!r} has no time zone")
-        value = value.astimezone(datetime.UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
-
-    def process_result_value(
-        self, value: datetime.datetime | None, dialect: Dialect
-    ) -> datetime.datetime | None:
-        """Return the time in UTC."""
-        if value is None:
-            return None
-        if dialect.name == "sqlite":
-            return value.replace(tzinfo=datetime.UTC)
-        return value.astimezone(datetime.UTC)
+        return AwareDateTime
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

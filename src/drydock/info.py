@@ -9,7 +9,7 @@ import platform
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from drydock.settings import Settings
+    from drydock.settings import BaseSettings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class Info:
     started_at: str  # RFC 3339, UTC
 
 
-def collect(settings: Settings) -> Info:
+def collect(settings: BaseSettings) -> Info:
     """Gather the facts, once at start."""
     # The package and its command are `app` in every fork; the distribution has the service's name.
     (command,) = importlib.metadata.entry_points(group="console_scripts", name="app")

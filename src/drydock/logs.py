@@ -22,7 +22,7 @@ from pythonjsonlogger.json import JsonFormatter
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from drydock.settings import Settings
+    from drydock.settings import BaseSettings
 
 # The ids of the request that this thread serves: its own, and its trace's if it belongs to one.
 current_ids: ContextVar[tuple[str | None, str | None]] = ContextVar("ids", default=(None, None))
@@ -133,7 +133,7 @@ class Stdout(logging.Handler):
             self.handleError(record)
 
 
-def configure(settings: Settings) -> None:
+def configure(settings: BaseSettings) -> None:
     """Send all that is logged in this process to standard output, in the format asked for."""
     handler = Stdout()
     handler.setFormatter(Text() if settings.logs_are_text else Json(json_ensure_ascii=True))
@@ -145,7 +145,7 @@ def configure(settings: Settings) -> None:
 
 
 def access_line(
-    settings: Settings,
+    settings: BaseSettings,
     environ: Mapping[str, Any],
     *,
     status: int,

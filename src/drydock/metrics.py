@@ -23,12 +23,14 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from drydock.failures import not_bound
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"  # the variable that prometheus_client reads
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 _slots = ["main"]  # the one that this process counts in
+on_entry: list[Callable[[int], None]] = []  # each gets the number of a new worker's threads
 
 
 def _current_slot() -> str:
@@ -49,12 +51,6 @@ writers = Counter(
 )
 in_flight = Gauge("http_requests_in_flight", "Requests in flight.", multiprocess_mode="livesum")
 workers = Gauge("app_workers", "Worker processes.", multiprocess_mode="livesum")
-connections = Gauge(
-    "app_database_connections", "Database connections in use.", multiprocess_mode="livesum"
-)
-connections_limit = Gauge(
-    "app_database_connections_limit", "Database connections allowed.", multiprocess_mode="livesum"
-)
 dropped = Counter(
     "http_connections_dropped_total",
     "Connections that the server dropped, by the bound that they exceeded.",
@@ -91,7 +87,8 @@ def enter_slot(slot: int, threads: int) -> None:
     """Make this process, a new worker with `threads` threads, count in the files of `slot`."""
     _slots[0] = str(slot)
     workers.set(1)
-    connections_limit.set(threads)
+    for note in on_entry:
+        note(threads)
 
 
 def leave_slot(slot: int) -> None:

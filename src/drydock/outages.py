@@ -6,10 +6,22 @@ again" would hide them; the response is a 500, and the trace is in the log.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
+from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import ServiceUnavailable
+
+from drydock.errors import problem
+from drydock.problems import RETRY_AFTER
+
+if TYPE_CHECKING:
+    from flask import Flask
+    from werkzeug.wrappers import Response
+
+log = logging.getLogger("app.errors")
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html, by the beginning of the code.
 # Not 25006 (a read-only transaction), 42 (a missing table, no permission) nor 58 (a broken disk):
@@ -34,6 +46,26 @@ SQLITE_CODES = {
     sqlite3.SQLITE_CANTOPEN,
 }
 PRIMARY = 0xFF  # the bits of an extended code that are the primary one
+
+
+def init_app(app: Flask) -> None:
+    """Respond to the errors of the application's database, each as what it is."""
+    for kind in (DBAPIError, PoolTimeout):
+        app.register_error_handler(kind, database_error)
+
+
+def database_error(error: DBAPIError | PoolTimeout) -> Response:
+    """Respond with a 503 to what is temporary: a retry may help.
+
+    Raises:
+        DBAPIError: the same, if it is a fault. Flask logs its trace and responds with a 500.
+
+    """
+    if not is_temporary(error):
+        raise error
+    log.error("the database is not available: %s", str(error).partition("\n")[0])
+    detail = "The database is not available."
+    return problem(ServiceUnavailable(detail, retry_after=RETRY_AFTER))
 
 
 def is_temporary(error: DBAPIError | PoolTimeout) -> bool:

@@ -10,7 +10,7 @@ import functools
 import importlib
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from drydock.failures import StartError
 
@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from drydock.api import Blueprint
-    from drydock.settings import Settings
+    from drydock.settings import BaseSettings, Settings
 
     Step = Callable[[], bool | None]  # of a background process
+
+
+BASE = "BaseSettings"  # the name in drydock.settings of those without a database
 
 
 def _load(name: str) -> Any:  # noqa: ANN401 (whatever has that name)
@@ -38,7 +41,7 @@ class Service:
         self,
         package: str,
         *,
-        settings: str = "drydock.settings:Settings",
+        settings: str | None = None,
         parts: Sequence[str] = (),
         migrations: str | None = None,
         work: str | None = None,
@@ -47,14 +50,16 @@ class Service:
 
         Args:
             package: the name of the import package.
-            settings: the class of its settings, as `module:class`.
+            settings: the class of its settings, as `module:class`, derived from drydock.Settings,
+                or from drydock.BaseSettings where there is no database; by default one of these.
             parts: its modules with a `blueprint`, in the order in which they are documented.
-            migrations: the package with the folder `versions` of its migrations, if it has any.
+            migrations: the package with the folder `versions` of its migrations, which may be empty
+                or missing. Without this the service has no database.
             work: the step of its background process, if it has one, as `module:function`.
 
         """
         self.package = package
-        self.settings = settings
+        self.settings = settings or f"drydock.settings:{'Settings' if migrations else BASE}"
         self.parts = tuple(parts)
         self.migrations = migrations
         self.work = work
@@ -64,6 +69,11 @@ class Service:
         """The application as gunicorn names it."""
         return f"{self.package}:create_app()"
 
+    @property
+    def has_database(self) -> bool:
+        """Whether there is a database; without one, nothing that only it needs is imported."""
+        return self.migrations is not None
+
     @functools.cached_property
     def versions(self) -> Path | None:
         """The folder of the service's migrations; found without importing them."""
@@ -72,15 +82,29 @@ class Service:
             return None
         return Path(next(iter(spec.submodule_search_locations)), "versions")
 
-    def load_settings(self) -> Settings:
+    def load_settings(self) -> BaseSettings:
         """Read and check the settings of this service from the environment.
 
         Raises:
-            drydock.settings.SettingsError: with one line for each variable that is not acceptable.
+            drydock.settings.SettingsError: with one line for each variable that is not acceptable,
+                or if the settings are not for a service like this one.
 
         """
-        kind: type[Settings] = _load(self.settings)
+        kind: type[BaseSettings] = _load(self.settings)
+        self._check_kind(kind)
         return kind.load()
+
+    def _check_kind(self, kind: type[BaseSettings]) -> None:
+        """Check that the settings have a database if, and only if, the service has one."""
+        from drydock.settings import Settings, SettingsError
+
+        if self.has_database == issubclass(kind, Settings):
+            return
+        has, expected = ("a", "Settings") if self.has_database else ("no", BASE)
+        raise SettingsError(
+            f"{self.settings}: by `migrations` in drydock.Service(...) the service has {has}"
+            f" database. Expected a class derived from drydock.{expected}."
+        )
 
     def load_step(self, name: str | None = None) -> Step:
         """Import the step of the background process, or another one, called `module:function`.
@@ -114,9 +138,9 @@ class Service:
         """
         from drydock.database import migrate
 
-        return migrate(settings or self.load_settings(), self.versions)
+        return migrate(settings or cast("Settings", self.load_settings()), self.versions)
 
-    def create_app(self, settings: Settings | None = None) -> Flask:
+    def create_app(self, settings: BaseSettings | None = None) -> Flask:
         """Build the application from `settings`, by default from the environment.
 
         Raises:
@@ -127,6 +151,13 @@ class Service:
 
         try:
             chosen = settings or self.load_settings()
-            return build(self.package, self.import_parts, self.versions, chosen)
+            self._check_kind(type(chosen))
+            return build(
+                self.package,
+                self.import_parts,
+                chosen,
+                has_database=self.has_database,
+                versions=self.versions,
+            )
         except StartError as error:
             raise SystemExit(f"error: {error}") from None

@@ -22,12 +22,15 @@ from drydock.kinds import (
 from drydock.schemas import fields, validate
 from drydock.variables import SettingsError, Variables, setting, whole
 
-__all__ = ["Settings", "SettingsError", "one_of", "setting", "text", "whole"]
+__all__ = ["BaseSettings", "Settings", "SettingsError", "one_of", "setting", "text", "whole"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings(Variables):
-    """The settings; each is the environment variable of the same name in capitals."""
+class BaseSettings(Variables):
+    """The settings of a service without a database.
+
+    Each is the environment variable of the same name in capitals.
+    """
 
     # The default is another one than the image's: empty, they would turn its production into
     # development, and leave it reachable for nobody.
@@ -237,33 +240,6 @@ class Settings(Variables):
         "true or false",
         "Whether successful requests for `/livez` and `/readyz` are logged too.",
     )
-    database_url: str | None = setting(
-        None,
-        fields.String(validate=is_database_url),
-        "postgresql://user:password@host:port/name or sqlite:////path/of/the/file",
-        "The database. By default one in a file in `DATA_DIR`.",
-        secret=True,
-    )
-    database_password: str | None = setting(
-        None,
-        fields.String(),
-        "any text",
-        "The database's password, if `DATABASE_URL` holds none; then only this is a secret.",
-        secret=True,
-    )
-    database_timeout: int = whole(
-        5,
-        1,
-        60,
-        "The seconds that connecting to the database, a statement, or a wait for a lock may take.",
-    )
-    data_dir: Path = setting(
-        Path("data"),
-        Folder(),
-        "a directory's path",
-        "Where the embedded database is kept, if there is no `DATABASE_URL`. The image sets"
-        " `/data`.",
-    )
     api_token: str | None = setting(
         None,
         fields.String(validate=are_tokens),
@@ -304,8 +280,50 @@ class Settings(Variables):
 
         """
         super().check()
-        if self.database_password is not None and self.database_url is None:
-            raise SettingsError("DATABASE_PASSWORD: DATABASE_URL is not set. Expected both.")
         if self.metrics_port == self.app_port:
             port = self.app_port
             raise SettingsError(f"METRICS_PORT={port}: APP_PORT is the same. Expected another.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(BaseSettings):
+    """The settings of a service with a database; that is the usual one."""
+
+    database_url: str | None = setting(
+        None,
+        fields.String(validate=is_database_url),
+        "postgresql://user:password@host:port/name or sqlite:////path/of/the/file",
+        "The database. By default one in a file in `DATA_DIR`.",
+        secret=True,
+    )
+    database_password: str | None = setting(
+        None,
+        fields.String(),
+        "any text",
+        "The database's password, if `DATABASE_URL` holds none; then only this is a secret.",
+        secret=True,
+    )
+    database_timeout: int = whole(
+        5,
+        1,
+        60,
+        "The seconds that connecting to the database, a statement, or a wait for a lock may take.",
+    )
+    data_dir: Path = setting(
+        Path("data"),
+        Folder(),
+        "a directory's path",
+        "Where the embedded database is kept, if there is no `DATABASE_URL`. The image sets"
+        " `/data`.",
+    )
+
+    def check(self) -> None:
+        """Check settings that depend on each other. A fork's own extends this.
+
+        Raises:
+            SettingsError: with one line that names them.
+
+        """
+        super().check()
+        if self.database_password is not None and self.database_url is None:
+            raise SettingsError("DATABASE_PASSWORD: DATABASE_URL is not set. Expected both.")

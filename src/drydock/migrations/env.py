@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from alembic import context
 from alembic.util import CommandError
 
-from drydock.database import Model, connect
-from drydock.fields import AwareDateTime
+from drydock.database import AwareDateTime, Model, connect
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from drydock.service import Service
+    from drydock.settings import Settings
 
 
 def own_connection() -> Connection:
@@ -40,7 +40,7 @@ def own_connection() -> Connection:
 
         migrate = [sys.executable, "-m", service.package, "migrate"]
         subprocess.run(migrate, check=True)  # noqa: S603 (no shell, and no word of a client's)
-    return connect(service.load_settings()).connect()
+    return connect(cast("Settings", service.load_settings())).connect()
 
 
 def render(kind: str, item: object, _context: object) -> str | Literal[False]:

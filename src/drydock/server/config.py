@@ -18,7 +18,7 @@ from drydock.settings import SettingsError
 
 if TYPE_CHECKING:
     from drydock.service import Service
-    from drydock.settings import Settings
+    from drydock.settings import BaseSettings
 
 
 def configure(service: Service) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def ports(settings: Settings) -> dict[str, int]:
+def ports(settings: BaseSettings) -> dict[str, int]:
     """The ports that are listened on, by the names of their settings."""
     named = {"APP_PORT": settings.app_port, "METRICS_PORT": settings.metrics_port}
     return {name: port for name, port in named.items() if port}

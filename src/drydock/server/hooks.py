@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from drydock import logs
 from drydock.server import limits, state, supervisor
 from drydock.server.log_output import output
-from drydock.settings import Settings, SettingsError
+from drydock.settings import BaseSettings, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,11 +35,11 @@ METRICS_ROOM = 512 * 1024
 class Source:
     """Where the settings come from: the service says so (drydock.server.config)."""
 
-    load: Callable[[], Settings] = Settings.load
+    load: Callable[[], BaseSettings] = BaseSettings.load
 
 
 @functools.cache
-def settings() -> Settings:
+def settings() -> BaseSettings:
     """The settings as they were when this process started.
 
     gunicorn reads its settings again on SIGHUP. The application, loaded once and for all workers,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from drydock.server.poller import Poller
     from drydock.server.pool import ThreadPool
     from drydock.server.probe import LivenessProbe
-    from drydock.settings import Settings
+    from drydock.settings import BaseSettings
 
 MIN_IDLE = 1.0  # seconds for which a connection has to be idle before it may be closed early
 
@@ -39,7 +39,7 @@ class Lifecycle:
     def __init__(
         self,
         cfg: Config,
-        settings: Settings,
+        settings: BaseSettings,
         poller: Poller,
         pool: ThreadPool,
         ledger: Ledger,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from drydock.server.connection import Connection
     from drydock.server.pool import ThreadPool
-    from drydock.settings import Settings
+    from drydock.settings import BaseSettings
 
 REQUEST = b"GET /livez HTTP/1."
 
@@ -25,7 +25,7 @@ class LivenessProbe:
     """Recognises the probes, and decides whether the worker is alive."""
 
     def __init__(
-        self, cfg: Config, settings: Settings, pool: ThreadPool, closes: Callable[[], bool]
+        self, cfg: Config, settings: BaseSettings, pool: ThreadPool, closes: Callable[[], bool]
     ) -> None:
         """`cfg`: for gunicorn's parser; `pool`: its threads make progress while it is alive.
 

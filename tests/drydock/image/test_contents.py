@@ -8,6 +8,8 @@ import stat
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+import pytest
+
 import contents
 from bounds import of_the_fork
 from checkouts import CHECKOUT
@@ -172,6 +174,7 @@ def test_no_wheel_brings_a_shared_library_of_its_own(root: Root) -> None:
         )
 
 
+@pytest.mark.database
 def test_the_database_driver_is_compiled_and_uses_debian_s_libraries(
     root: Root, image: str
 ) -> None:

@@ -116,6 +116,7 @@ def test_data_written_just_before_a_crash_is_there_after(volume: str, run: Run) 
     assert len(titles(run(*options).wait_until_healthy())) == 20
 
 
+@pytest.mark.database
 def test_development_starts_with_samples_and_production_with_none(
     run: Run, service: Container
 ) -> None:
@@ -223,13 +224,11 @@ def test_an_unreadable_secret_ends_it_with_one_line(image: str, secret_file: Pat
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (("-e", "DATABASE_URL=foo"), "DATABASE_URL: Not a database's address."),
         (("-e", "LOG_LEVEL=loud"), "LOG_LEVEL='loud': Not one of them."),
         (("-e", "APP_ENV="), "APP_ENV='': Not a name."),
         (("-e", "METRICS_PORT=5000"), "METRICS_PORT=5000: APP_PORT is the same."),
         (("-e", "TRUSTED_PROXIES=10.0.0.1/8"), "TRUSTED_PROXIES='10.0.0.1/8': "),
         (("-e", "API_TOKEN=x", "-e", "API_TOKEN_FILE=/x"), "API_TOKEN: API_TOKEN_FILE is set"),
-        (("--tmpfs", "/data:ro"), "DATA_DIR=/data: user 65532:65532 can't write there"),
     ],
 )
 def test_what_is_wrong_at_the_start_is_one_line(
@@ -238,11 +237,27 @@ def test_what_is_wrong_at_the_start_is_one_line(
     assert expected in ends_with_one_line(image, *options)
 
 
+@pytest.mark.database
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("-e", "DATABASE_URL=foo"), "DATABASE_URL: Not a database's address."),
+        (("--tmpfs", "/data:ro"), "DATA_DIR=/data: user 65532:65532 can't write there"),
+    ],
+)
+def test_what_is_wrong_with_the_database_s_place_is_one_line(
+    image: str, options: tuple[str, ...], expected: str
+) -> None:
+    assert expected in ends_with_one_line(image, *options)
+
+
+@pytest.mark.database
 def test_a_read_only_data_volume_is_one_line(image: str, volume: str) -> None:
     message = ends_with_one_line(image, "-v", f"{volume}:/data:ro")
     assert "DATA_DIR=/data: user 65532:65532 can't write there (Read-only file system)" in message
 
 
+@pytest.mark.database
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -261,6 +276,7 @@ def test_it_says_at_the_start_where_the_data_is(
     assert told in "".join(warnings)
 
 
+@pytest.mark.database
 def test_another_user_s_file_is_one_line(run: Run, image: str, volume: str) -> None:
     """It can be read: the service would start, and fail at each write."""
     mount = ("-v", f"{volume}:/data")
@@ -437,9 +453,14 @@ def test_the_metrics_say_what_runs_and_how(service: Container) -> None:
     seen = metrics(service)
     assert [name for name in seen if name.startswith("app_build_info{")]
     assert seen["app_workers"] == 2
+    assert "http_requests_in_flight" in seen
+
+
+@pytest.mark.database
+def test_the_metrics_count_the_database_s_connections(service: Container) -> None:
+    seen = metrics(service)
     assert seen["app_database_connections_limit"] == 8
     assert "app_database_connections" in seen
-    assert "http_requests_in_flight" in seen
 
 
 def test_the_metrics_are_not_at_the_service_s_port(service: Container) -> None:

@@ -1,4 +1,4 @@
-"""One table, and what can be done with it: listing, reading, adding and deleting notes."""
+"""One resource, and what can be done with it: listing, reading, adding and deleting notes."""
 
 from __future__ import annotations
 
@@ -6,35 +6,18 @@ from typing import Any
 
 from flask import url_for
 from marshmallow import Schema, fields, validate
-from sqlalchemy import PrimaryKeyConstraint, String, UniqueConstraint, delete, func, select
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Mapped, mapped_column
 from werkzeug.exceptions import Conflict, NotFound
 
 from drydock.api import SECURITY, Blueprint
 from drydock.auth import writer_only
-from drydock.database import Model, transaction
 from drydock.fields import PageArguments, Paged, Printable, storable_id
+
+from .storage import TakenError, kept
 
 blueprint = Blueprint("notes", __name__, url_prefix="/notes", description="Notes")
 
 TITLE_LENGTH = 200  # characters
 ABSENT = "There is no note with this id."
-
-
-class Note(Model):
-    """A note, known by its title."""
-
-    __tablename__ = "notes"
-    __table_args__ = (
-        PrimaryKeyConstraint("id", name="notes_pkey"),
-        UniqueConstraint("title", name="notes_title_key"),
-        # An id is not used again after its note is gone.
-        {"sqlite_autoincrement": True},
-    )
-
-    id: Mapped[int] = mapped_column()
-    title: Mapped[str] = mapped_column(String(TITLE_LENGTH))
 
 
 class NewNote(Schema):
@@ -69,11 +52,9 @@ class Page(Paged):
 def list_notes(arguments: dict[str, int]) -> dict[str, Any]:
     """List the notes, the oldest first."""
     page, size = arguments["page"], arguments["page_size"]
-    with transaction() as session:
-        total = session.scalar(select(func.count()).select_from(Note))
-        query = select(Note).order_by(Note.id).limit(size).offset((page - 1) * size)
-        notes = [{"id": note.id, "title": note.title} for note in session.scalars(query)]
-    return {"notes": notes, "page": page, "page_size": size, "total": total}
+    with kept() as notes:
+        listed, total = notes.page(page, size), notes.count()
+    return {"notes": listed, "page": page, "page_size": size, "total": total}
 
 
 @blueprint.route("", methods=["POST"])
@@ -85,12 +66,9 @@ def list_notes(arguments: dict[str, int]) -> dict[str, Any]:
 def add_note(new: dict[str, str]) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Add a note."""
     try:
-        with transaction() as session:
-            note = Note(title=new["title"])
-            session.add(note)
-            session.flush()
-            stored = {"id": note.id, "title": note.title}
-    except IntegrityError:
+        with kept() as notes:
+            stored = notes.add(new["title"])
+    except TakenError:
         raise Conflict("There is a note with this title already.") from None
     return stored, 201, {"Location": url_for(".get_note", note_id=stored["id"])}
 
@@ -100,11 +78,11 @@ def add_note(new: dict[str, str]) -> tuple[dict[str, Any], int, dict[str, str]]:
 @blueprint.response(200, StoredNote)
 def get_note(note_id: int) -> dict[str, Any]:
     """Read a note."""
-    with transaction() as session:
-        note = session.get(Note, storable_id(note_id, ABSENT))
-        if note is None:
-            raise NotFound(ABSENT)
-        return {"id": note.id, "title": note.title}
+    with kept() as notes:
+        note = notes.get(storable_id(note_id, ABSENT))
+    if note is None:
+        raise NotFound(ABSENT)
+    return note
 
 
 @blueprint.route("/<int:note_id>", methods=["DELETE"])
@@ -114,7 +92,6 @@ def get_note(note_id: int) -> dict[str, Any]:
 @blueprint.response(204)
 def delete_note(note_id: int) -> None:
     """Delete a note."""
-    with transaction() as session:
-        query = delete(Note).where(Note.id == storable_id(note_id, ABSENT)).returning(Note.id)
-        if session.scalar(query) is None:
+    with kept() as notes:
+        if not notes.delete(storable_id(note_id, ABSENT)):
             raise NotFound(ABSENT)

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import drydock
-from drydock.settings import one_of, setting, text
+from drydock.kinds import Folder
+from drydock.settings import BaseSettings, one_of, setting, text
+
+from . import HAS_DATABASE
+
+if TYPE_CHECKING or HAS_DATABASE:
+    from drydock.settings import Settings as Template
+else:
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Template(BaseSettings):
+        """Where the notes are, as in an embedded database."""
+
+        data_dir: Path = setting(Path("data"), Folder(), "a directory's path", "For the notes.")
+
 
 KINDS = ("read", "write", "loud", "more", "slow", "fail", "exit", "stubborn", "outside", "fork")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings(drydock.Settings):
+class Settings(Template):
     """The settings; each is the environment variable of the same name in capitals."""
 
     greeting: str = setting(

@@ -10,13 +10,10 @@ import multiprocessing
 import sys
 import time
 
-from sqlalchemy import func, select
-
 from drydock.background import is_stopping
-from drydock.database import transaction
 
-from .notes import Note
 from .settings import Settings
+from .storage import kept
 
 log = logging.getLogger(__name__)
 numbers = itertools.count(1)
@@ -35,10 +32,9 @@ def step() -> bool:
         child.terminate()
         child.join()
         log.info("the child ended with %d", child.exitcode)
-    with transaction() as session:
+    with kept() as notes:
         if kind != "read":
-            session.add(Note(title=f"step {number} at {time.time_ns()}"))
-            session.flush()
+            notes.add(f"step {number} at {time.time_ns()}")
         if number == 1 and kind == "fail":
             raise RuntimeError("this step\nfails")
         if number == 1 and kind == "exit":
@@ -53,7 +49,7 @@ def step() -> bool:
             library, lock = ctypes.CDLL(None), ctypes.create_string_buffer(64)
             while True:
                 library.pthread_mutex_lock(lock)
-        count = session.scalar(select(func.count()).select_from(Note))
+        count = notes.count()
     log.info("step %d ends: %d notes, stopping: %s", number, count, is_stopping())
     return kind == "more" and number % 3 != 0
 

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 import tools
+import without_database
 from checkouts import CHECKOUT, copy, make
+from database import HAS_DATABASE
 
 LOCKS = sorted((CHECKOUT / "requirements").glob("*.txt"))
 
@@ -68,6 +70,10 @@ def version(python: Path, package: str) -> str:
     return subprocess.check_output([python, "-c", code], text=True).strip()
 
 
+def pins(lock: Path) -> set[str]:
+    return set(re.findall(r"^[\w.-]+==\S+", lock.read_text(), re.MULTILINE))
+
+
 def test_a_newer_release_of_an_indirect_dependency_changes_nothing(
     python: Path, index: dict[str, str], tmp_path: Path
 ) -> None:
@@ -100,9 +106,10 @@ def test_every_image_installs_locks_with_the_same_options() -> None:
     for text in texts:
         assert "PIP_ONLY_BINARY=:all:" in text
     text = "".join(texts)
-    commands = re.findall(r"pip [^&\n]*(?:install|wheel) [^&\n]*-r \S+", text)
+    commands = re.findall(r"pip [^&\n]*(?:install|wheel) [^&\n]*-r [\w.]+", text)
     locks = {re.split(r"-r ", command)[1].strip() for command in commands}
-    assert locks == {lock.name for lock in LOCKS if lock.name != "dev.txt"}
+    left_out = {Path(name).name for name in without_database.FILES if name.endswith(".txt")}
+    assert locks == {lock.name for lock in LOCKS if lock.name != "dev.txt"} | left_out
     for command in commands:
         for option in set(tools.INSTALL) - {"install", "--only-binary=:all:"}:
             assert option in command
@@ -110,7 +117,7 @@ def test_every_image_installs_locks_with_the_same_options() -> None:
     assert re.findall(r"--no-binary[= ](\S+)", text) == ["psycopg-c"]
     # The dependencies, the driver among them, are checked when the project is there as well.
     installs = len(re.findall(r"pip\b[^&\n]* install ", text))
-    assert len(re.findall(r"pip\b[^&\n]* check\b", text)) >= installs - 2
+    assert len(re.findall(r"pip\b[^&\n]* check\b", text)) >= installs - 3
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
@@ -125,9 +132,10 @@ def test_a_lock_has_versions_hashes_and_no_address(lock: Path) -> None:
     assert "://" not in text
 
 
+@pytest.mark.database
 def test_the_driver_is_of_one_version_in_the_image_and_on_a_desk() -> None:
     """Compiled in the image, from one source; a wheel in .venv, which needs no compiler."""
-    packages = {"runtime": "psycopg", "driver": "psycopg-c", "dev": "psycopg-binary"}
+    packages = {"database": "psycopg", "driver": "psycopg-c", "dev": "psycopg-binary"}
     pins = {}
     for name, package in packages.items():
         text = (CHECKOUT / f"requirements/{name}.txt").read_text()
@@ -146,7 +154,7 @@ def test_lock_adds_what_is_new_and_keeps_the_rest_and_upgrade_renews_it(tmp_path
     runtime = checkout / "requirements/runtime.txt"
     before = runtime.read_text()
     # An older release than the lock's, as any of them will be next year.
-    older = re.sub(r"^mako==\S+", "mako==1.3.10", before, count=1, flags=re.MULTILINE)
+    older = re.sub(r"^packaging==\S+", "packaging==25.0", before, count=1, flags=re.MULTILINE)
     assert older != before
     runtime.write_text(older)
     project = checkout / "pyproject.toml"
@@ -154,14 +162,32 @@ def test_lock_adds_what_is_new_and_keeps_the_rest_and_upgrade_renews_it(tmp_path
         project.read_text().replace("\ndependencies = [", '\ndependencies = ["cachelib==0.13.0",')
     )
 
-    def pins() -> set[str]:
-        return set(re.findall(r"^[\w.-]+==\S+", runtime.read_text(), re.MULTILINE))
-
     wanted = set(re.findall(r"^[\w.-]+==\S+", older, re.MULTILINE)) | {"cachelib==0.13.0"}
     locked = make("lock", checkout=checkout)
     assert locked.returncode == 0, locked.stderr
-    assert pins() == wanted
-    renewed = make("upgrade", "PACKAGE=mako", checkout=checkout)
+    assert pins(runtime) == wanted
+    renewed = make("upgrade", "PACKAGE=packaging", checkout=checkout)
     assert renewed.returncode == 0, renewed.stderr
-    assert "mako==1.3.10" not in pins()
-    assert {pin for pin in pins() if not pin.startswith("mako==")} == wanted - {"mako==1.3.10"}
+    assert "packaging==25.0" not in pins(runtime)
+    assert {pin for pin in pins(runtime) if not pin.startswith("packaging==")} == wanted - {
+        "packaging==25.0"
+    }
+
+
+def test_what_a_database_needs_is_there_as_a_whole_or_not_at_all() -> None:
+    there = {(CHECKOUT / name).exists() for name in without_database.FILES}
+    assert there == {HAS_DATABASE}
+
+
+def test_locks_that_were_left_out_stay_out(tmp_path: Path) -> None:
+    checkout = copy(tmp_path / "checkout")
+    (checkout / ".venv").symlink_to(Path(sys.prefix))
+    for name in without_database.FILES:
+        (checkout / name).unlink(missing_ok=True)
+    folder = checkout / "requirements"
+    before = {file.name: pins(file) for file in folder.iterdir()}
+    locked = make("lock", checkout=checkout)
+    assert locked.returncode == 0, locked.stderr
+    assert {file.name: pins(file) for file in folder.iterdir()} == before
+    # The template's own code and tests have it on every desk.
+    assert any(pin.startswith("sqlalchemy==") for pin in before["dev.txt"])

@@ -9,7 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from checkouts import CHECKOUT, copy, make
+
+pytestmark = pytest.mark.database
 
 MODEL = '''
 

@@ -83,6 +83,9 @@ def test_no_container_shares_what_is_the_host_s(stack: Stack) -> None:
 def test_the_service_itself_runs_in_it(small: Stack) -> None:
     """All other tests here are about the tests' own service."""
     add_services(small.checkout)
+    file = small.checkout / "compose.yaml"
+    # A service need not have a background process.
+    file.write_text(file.read_text().replace("command: [app, work]", "command: [app, serve]", 1))
     up = small.make("up", COMPOSE_PROFILES="tests")
     assert up.returncode == 0, up.stderr
     assert small.containers("app")
@@ -160,6 +163,7 @@ def test_nothing_but_the_gateway_reaches_an_outside_address(stack: Stack) -> Non
             assert client.wait(20) == 0
 
 
+@pytest.mark.database
 def test_the_data_survives_down_and_up(stack: Stack) -> None:
     stack.add("kept over down and up")
     # What was switched off meanwhile is stopped all the same.
@@ -170,6 +174,7 @@ def test_the_data_survives_down_and_up(stack: Stack) -> None:
     assert "kept over down and up" in stack.titles()
 
 
+@pytest.mark.database
 def test_a_backup_brings_back_what_was_deleted_and_nothing_else(
     stack: Stack, tmp_path: Path
 ) -> None:
@@ -215,6 +220,7 @@ def test_a_backup_brings_back_what_was_deleted_and_nothing_else(
     assert "after the restore" in stack.titles()
 
 
+@pytest.mark.database
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -237,6 +243,7 @@ def test_a_broken_backup_changes_nothing(
     assert stack.titles() == before
 
 
+@pytest.mark.database
 @pytest.mark.parametrize("verb", ["backup", "restore"])
 def test_a_verb_that_lacks_something_says_what(small: Stack, verb: str) -> None:
     done = small.make(verb)

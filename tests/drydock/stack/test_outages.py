@@ -6,6 +6,8 @@ import json
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from containers import docker, eventually, inspect
 from traffic import Load
 
@@ -23,6 +25,7 @@ def kill(stack: Stack, container: str) -> None:
     stack.outside(f"import os; os.kill({inspect(container)['State']['Pid']}, 9)")
 
 
+@pytest.mark.database
 def test_without_its_database_it_says_so_and_recovers_by_itself(
     stack: Stack, show: Callable[[str], None]
 ) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from stacks import Stack
 
+pytestmark = pytest.mark.database
+
 STACK, SERVICE = ((CHECKOUT / "docs" / name).read_text() for name in ("stack.md", "service.md"))
 
 # What an SQL injection would try; and what a role that is not the owner has no need of.

@@ -71,6 +71,7 @@ def test_a_service_that_is_new_is_started_by_a_rollout(stack: Stack) -> None:
     assert len(stack.containers("background")) == 1
 
 
+@pytest.mark.database
 def test_a_rollout_whose_migration_fails_replaces_nothing(stack: Stack) -> None:
     before = set(stack.containers("app"))
     settings = stack.checkout / ".env"

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from containers import docker, inspect
+from database import HAS_DATABASE
 
 if TYPE_CHECKING:
     from stacks import Stack
 
-NAMES = ("db_owner_password", "db_password", "api_token")
+PASSWORDS = ("db_owner_password", "db_password") if HAS_DATABASE else ()
+NAMES = (*PASSWORDS, "api_token")
 SERVICE = "com.docker.compose.service"
 ENVIRONMENTS = """
 import json
@@ -45,7 +47,7 @@ def test_the_folder_lets_nobody_in_and_the_files_let_containers_read(stack: Stac
 
 def test_the_service_s_user_can_read_them(stack: Stack) -> None:
     (app,) = stack.containers("app")
-    for name in ("db_password", "api_token"):
+    for name in NAMES[-2:]:
         value = (stack.checkout / "secrets" / name).read_text().strip()
         shown = docker("exec", app, "python3", "-c", READ.format(name)).stdout.split()
         assert shown == ["65532", value]
@@ -54,7 +56,13 @@ def test_the_service_s_user_can_read_them(stack: Stack) -> None:
 def test_each_container_has_only_those_that_it_needs(stack: Stack) -> None:
     listing = ("python3", "-c", "import os; print(*sorted(os.listdir('/run/secrets')))")
     (app,) = stack.containers("app")
-    assert docker("exec", app, *listing).stdout.split() == ["api_token", "db_password"]
+    assert docker("exec", app, *listing).stdout.split() == sorted(NAMES[-2:])
+    (gateway,) = stack.containers("gateway")
+    assert docker("exec", gateway, "ls", "/run/secrets", check=False).returncode != 0
+
+
+@pytest.mark.database
+def test_the_database_and_its_migration_have_only_their_passwords(stack: Stack) -> None:
     (db,) = stack.containers("db")
     both = ["db_owner_password", "db_password"]
     assert docker("exec", db, "ls", "/run/secrets").stdout.split() == both
@@ -62,8 +70,6 @@ def test_each_container_has_only_those_that_it_needs(stack: Stack) -> None:
     migrate = stack.compose("ps", "--all", "--quiet", "migrate").strip()
     mounted = [mount["Destination"] for mount in inspect(migrate)["Mounts"]]
     assert mounted == ["/run/secrets/db_owner_password"]
-    (gateway,) = stack.containers("gateway")
-    assert docker("exec", gateway, "ls", "/run/secrets", check=False).returncode != 0
 
 
 def test_a_desk_s_token_in_the_settings_file_is_no_container_s(stack: Stack) -> None:
@@ -81,7 +87,7 @@ def test_a_desk_s_token_in_the_settings_file_is_no_container_s(stack: Stack) -> 
 def test_no_secret_is_in_what_the_engine_knows_or_the_container_says(stack: Stack) -> None:
     stack.add("with the token")
     services = stack.compose("config", "--services").split()
-    assert {"db", "migrate", "app", "gateway"} <= set(services)
+    assert {"app", "gateway"} | ({"db", "migrate"} if HAS_DATABASE else set()) <= set(services)
     ids = stack.compose("ps", "--all", "--quiet").split()
     found = [inspect(container) for container in ids]
     assert set(services) <= {each["Config"]["Labels"][SERVICE] for each in found}
@@ -114,6 +120,7 @@ def test_neither_git_nor_the_build_sees_them(stack: Stack) -> None:
     assert "compose.override.yaml" not in listed
 
 
+@pytest.mark.database
 @pytest.mark.parametrize("name", ["db_owner_password", "db_password"])
 def test_a_lost_password_is_not_made_anew_over_a_database_that_has_one(
     stack: Stack, name: str

@@ -6,37 +6,51 @@ import contextlib
 import re
 import socket
 import ssl
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import urllib3
 from playwright.sync_api import Error
 
+import base
 import browser
 import stand_ins
 from checkouts import copy
 from containers import docker, eventually, free_port, unique
+from database import HAS_DATABASE
 from stacks import Stack, remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 NAME = "api.example"
 
 
-def certify(folder: Path) -> None:
-    """Write a certificate of the test's own and its key into the files that the stack reads.
+@contextlib.contextmanager
+def openssl() -> Iterator[str]:
+    """An image with openssl, which not every machine has: PostgreSQL's, or one made here."""
+    if HAS_DATABASE:
+        yield stand_ins.image("db")
+        return
+    file = Path(__file__).parents[2] / "openssl.Dockerfile"
+    name = unique("openssl") + ":latest"
+    try:
+        docker("build", "--tag", name, "--file", str(file), *base.build_options(), str(file.parent))
+        yield name
+    finally:
+        docker("image", "rm", "--force", name, check=False)
 
-    PostgreSQL's image has openssl; not every machine has.
-    """
+
+def certify(folder: Path) -> None:
+    """Write a certificate of the test's own and its key into the files that the stack reads."""
     shell = (
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
         f" -subj /CN=test -addext subjectAltName=DNS:{NAME} -keyout /tmp/key -out /tmp/certificate"
         " 2>/dev/null && cat /tmp/key /tmp/certificate"
     )
-    image = stand_ins.image("db")
-    made = docker("run", "--rm", "--entrypoint", "bash", image, "-c", shell).stdout
+    with openssl() as image:
+        made = docker("run", "--rm", "--entrypoint", "bash", image, "-c", shell).stdout
     key, certificate = re.findall(r"-----BEGIN.*?-----END[^\n]*\n", made, re.DOTALL)
     folder.mkdir(exist_ok=True)
     for name, text in (("tls_key", key), ("tls_certificate", certificate)):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from flask import Flask
 
+import database
 from applications import ClosingClient, builder
 from drydock import logs
 from probe import service
@@ -21,8 +22,17 @@ if TYPE_CHECKING:
     from applications import Build
 
 
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    return database.ignored(collection_path)
+
+
+def pytest_report_header() -> str | None:
+    return None if database.HAS_DATABASE else database.NOTE
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """On PostgreSQL run only what has a database; the rest would prove the same once more."""
+    database.leave_out(config, items)
     if os.environ.get("TEST_DATABASE_URL"):
         rest = [item for item in items if "build" not in getattr(item, "fixturenames", ())]
         items[:] = [item for item in items if item not in rest]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
+from probe import service
 from probe.cli import main
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def run(*arguments: str, **variables: str) -> tuple[int, str]:
 def test_help_lists_the_commands() -> None:
     code, printed = run("--help")
     assert code == 0
-    assert all(f"  {name} " in printed for name in ("serve", "migrate", "settings", "healthcheck"))
+    assert all(f"  {name} " in printed for name in ("serve", "work", "settings", "healthcheck"))
+    assert ("  migrate " in printed) == service.has_database
 
 
 def test_settings_are_shown_with_secrets_masked() -> None:
@@ -36,13 +38,15 @@ def test_settings_are_shown_with_secrets_masked() -> None:
     assert code == 0
     assert "APP_PORT=9000\n" in printed
     assert "API_TOKEN=********\n" in printed
-    assert "DATABASE_URL=\n" in printed
+    assert ("DATABASE_URL=\n" in printed) == service.has_database
     assert "TRUSTED_PROXIES=10.0.0.0/8,::1/128\n" in printed
     assert "LOG_PROBES=false\n" in printed
     assert "hunter2" not in printed
 
 
-@pytest.mark.parametrize("command", ["settings", "migrate"])
+@pytest.mark.parametrize(
+    "command", ["settings", pytest.param("migrate", marks=pytest.mark.database)]
+)
 def test_a_bad_setting_is_one_line(command: str) -> None:
     code, printed = run(command, LOG_LEVEL="loud")
     assert code == 1
@@ -50,12 +54,14 @@ def test_a_bad_setting_is_one_line(command: str) -> None:
     assert "Traceback" not in printed
 
 
+@pytest.mark.database
 def test_migrate_says_what_it_did(tmp_path: Path) -> None:
     address = f"sqlite:///{tmp_path}/x.sqlite"
     assert run("migrate", DATABASE_URL=address) == (0, "applied 0001\n")
     assert run("migrate", DATABASE_URL=address) == (0, "nothing to do\n")
 
 
+@pytest.mark.database
 def test_migrate_says_why_it_could_not(tmp_path: Path) -> None:
     code, printed = run("migrate", DATABASE_URL=f"sqlite:///{tmp_path}/no/folder/x.sqlite")
     assert code == 1

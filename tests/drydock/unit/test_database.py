@@ -17,6 +17,7 @@ from prometheus_client import REGISTRY
 from sqlalchemy import QueuePool, create_engine, text
 
 import drydock
+from applications import settings_of
 from drydock import Service, State, database
 from probe import create_app, service
 from probe.settings import Settings
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from applications import Build
+
+pytestmark = pytest.mark.database
 
 
 def test_the_migrations_make_the_tables_that_the_models_describe(build: Build) -> None:
@@ -41,12 +44,12 @@ def test_the_newest_revision_is_found_without_alembic(build: Build) -> None:
 
 
 def test_migrating_twice_does_nothing_the_second_time(build: Build) -> None:
-    assert service.migrate(State.of(build()).settings) == []
+    assert service.migrate(settings_of(build())) == []
 
 
 def emptied(build: Build) -> drydock.Settings:
     """The settings of a database without tables."""
-    settings = State.of(build()).settings
+    settings = settings_of(build())
     engine = database.connect(settings)
     with engine.begin() as connection:
         for table in ("notes", "alembic_version"):
@@ -55,12 +58,9 @@ def emptied(build: Build) -> drydock.Settings:
     return settings
 
 
-@pytest.mark.parametrize("migrations", [None, "probe.none"])
-def test_a_fork_without_migrations_starts_and_is_ready(
-    tmp_path: Path, migrations: str | None
-) -> None:
-    parts = service.parts
-    fork = Service("probe", settings="probe.settings:Settings", parts=parts, migrations=migrations)
+def test_a_fork_without_migrations_yet_starts_and_is_ready(tmp_path: Path) -> None:
+    settings, parts = "probe.settings:Settings", service.parts
+    fork = Service("probe", settings=settings, parts=parts, migrations="probe.none")
     app = fork.create_app(Settings(data_dir=tmp_path))
     assert app.test_client().get("/readyz").status_code == 200
     State.of(app).engine.dispose()
@@ -94,7 +94,7 @@ def test_a_database_that_can_t_be_reached_is_one_line_without_the_password() -> 
 
 
 def test_a_newer_database_is_one_line(build: Build) -> None:
-    settings = State.of(build()).settings
+    settings = settings_of(build())
     engine = database.connect(settings)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))

@@ -14,6 +14,8 @@ from probe.settings import Settings
 if TYPE_CHECKING:
     from applications import Build
 
+pytestmark = pytest.mark.database
+
 # As the kernel shows them in containers of Docker and of Kubernetes.
 MOUNTS = """\
 381 240 0:143 / / rw,relatime master:8 - overlay overlay rw,lowerdir=/x,upperdir=/y

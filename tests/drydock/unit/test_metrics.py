@@ -130,8 +130,20 @@ def test_recycled_workers_lose_no_count_and_leave_no_file_behind(tmp_path: Path)
     assert 'http_requests_total{method="GET",route="/x",status="200"} 41.0' in printed
     assert "http_requests_in_flight 1.0" in printed
     assert "app_workers 1.0" in printed
-    assert "app_database_connections_limit 4.0" in printed
+    assert "app_database_connections" not in printed
     assert len(list(tmp_path.iterdir())) <= 8
+
+
+@pytest.mark.database
+def test_each_worker_counts_its_connections_where_there_is_a_database(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", f"import drydock.database\n{WORKERS}"],
+        env=os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "app_database_connections_limit 4.0" in done.stdout
 
 
 def test_without_them_a_worker_can_end_as_well(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,8 @@ from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import Column, Integer, MetaData, Table
 
-from drydock import State, database
+from applications import settings_of
+from drydock import database
 from drydock.fields import AwareDateTime
 from probe import service
 
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
 
     from applications import Build
 
+pytestmark = pytest.mark.database
+
 
 @pytest.fixture
 def config(build: Build, monkeypatch: pytest.MonkeyPatch) -> Config:
     """A database that is up to date, by the environment."""
-    address = State.of(build()).settings.database_url
+    address = settings_of(build()).database_url
     assert address is not None
     monkeypatch.setenv("DATABASE_URL", address)
     config = Config()

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     Fail = Callable[[Session, Engine], object]
 
+pytestmark = pytest.mark.database
+
 SECRET = "what-a-client-sent"
 
 

@@ -23,6 +23,7 @@ def test_there_are_none_at_first(client: FlaskClient) -> None:
     assert client.get("/notes").get_json() == {"notes": [], "page": 1, "page_size": 20, "total": 0}
 
 
+@pytest.mark.database
 def test_there_are_samples_in_development(build: Build) -> None:
     listed = build(app_env="development").test_client().get("/notes").get_json()
     assert listed["total"] > 0

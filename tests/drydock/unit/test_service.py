@@ -112,6 +112,7 @@ def test_liveness_responds(client: FlaskClient) -> None:
     assert client.get("/livez").get_json() == {"status": "ok"}
 
 
+@pytest.mark.database
 def test_readiness_has_asked_the_database(client: FlaskClient) -> None:
     assert client.get("/readyz").get_json() == {"status": "ok", "checks": {"database": "ok"}}
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import probe.settings
-from drydock.settings import Settings, SettingsError, setting, text
+from drydock.settings import BaseSettings, Settings, SettingsError, setting, text
 from probe import create_app
 
 if TYPE_CHECKING:
@@ -80,11 +80,13 @@ def test_a_bad_value_is_named_in_one_line(name: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("DATABASE_URL", "foo"),
-        ("DATABASE_URL", "mysql://u:hunter2@h/d"),
-        ("DATABASE_URL", "postgresql://u:hunter2@h:port/d"),
-        ("DATABASE_URL", "sqlite://"),
-        ("DATABASE_URL", "sqlite:///:memory:"),
+        *(
+            pytest.param("DATABASE_URL", address, marks=pytest.mark.database)
+            for address in (
+                *("foo", "mysql://u:hunter2@h/d", "postgresql://u:hunter2@h:port/d"),
+                *("sqlite://", "sqlite:///:memory:"),
+            )
+        ),
         ("API_TOKEN", "hunter2"),
         ("API_TOKEN", f"hunter2{'x' * 1018}"),
         ("API_TOKEN", "hunter2-and-nine-more\nhunter2-twice"),
@@ -197,11 +199,12 @@ def test_text_is_bounded_and_printable(value: str) -> None:
 def test_the_settings_in_effect_have_the_class_that_is_asked_for(build: Build) -> None:
     with build(greeting="Good day").app_context():
         assert probe.settings.Settings.current().greeting == "Good day"
-        assert Settings.current().app_env == "staging"
+        assert BaseSettings.current().app_env == "staging"
         with pytest.raises(TypeError, match="not <class"):
             Own.current()
 
 
+@pytest.mark.database
 def test_a_password_without_an_address_is_an_error() -> None:
     with pytest.raises(SettingsError, match="DATABASE_PASSWORD: DATABASE_URL is not set"):
         Settings.load({"DATABASE_PASSWORD": "x"})
