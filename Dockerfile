@@ -189,17 +189,24 @@ RUN --mount=type=bind,source=requirements/build.txt,target=build.txt \
 # ---- dependencies: the locked ones, changed more rarely than the project ------------------------
 FROM build AS dependencies
 
-# Without the tests and headers that requirements/unused.list names; the records lose them too. One
-# process compiles (no -j): what it has compiled before shows in the references inside a file of
-# bytecode, so several that share the work at random now and then give other bytes.
+# With what requirements/optional.list names. Without the tests and headers that unused.list names;
+# the records lose them too. One process compiles (no -j): what it has compiled before shows in the
+# references inside a file of bytecode, so several that share the work at random now and then give
+# other bytes.
 RUN --mount=type=bind,from=driver,source=/wheel,target=/wheel \
     --mount=type=bind,source=requirements/runtime.txt,target=runtime.txt \
+    --mount=type=bind,source=requirements/tracing.txt,target=tracing.txt \
+    --mount=type=bind,source=requirements/optional.list,target=optional.list \
     --mount=type=bind,source=requirements/unused.list,target=unused.list \
     --mount=type=bind,source=deploy/remove_unused.py,target=remove_unused.py \
     --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=ca \
     PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip --python /opt/venv install \
         --no-deps --require-hashes --no-compile -r runtime.txt \
+    && for lock in $(sed 's/#.*//' optional.list); do \
+        PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip --python /opt/venv install \
+            --no-deps --require-hashes --no-compile -r "$lock.txt" || exit 1; \
+    done \
     && /pip/bin/pip --python /opt/venv install --no-deps --no-compile --no-index \
         --find-links /wheel psycopg-c \
     && python3 -B remove_unused.py unused.list /opt/venv/lib/python$PYTHON/site-packages \

@@ -188,7 +188,7 @@ lock: $(BIN)/uv ## Bring the locks in requirements/ up to pyproject.toml; keep t
 upgrade: $(BIN)/uv ## Renew all that is locked, or one: make upgrade PACKAGE=flask
 lock upgrade:
 	$(LOCK) pyproject.toml --output-file requirements/runtime.txt
-	for group in build driver test debug dev slim bench; do \
+	for group in build driver tracing test debug dev slim bench; do \
 		$(LOCK) --group $$group --constraints requirements/runtime.txt \
 			--output-file requirements/$$group.txt; \
 	done

@@ -11,6 +11,7 @@ from drydock.variables import EXTENSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from flask import Flask
     from sqlalchemy import Engine
@@ -28,6 +29,8 @@ class State:
     info: Info
     # Returns what is wrong with the database; takes the seconds within which that must be known.
     database_problem: Callable[[float], str | None]
+    # Makes what is done in `with` a span of that name; nothing where tracing is off.
+    span: Callable[[str], AbstractContextManager[object]]
 
     @classmethod
     def of(cls, app: Flask) -> State:
