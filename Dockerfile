@@ -188,6 +188,7 @@ RUN --mount=type=bind,source=requirements/build.txt,target=build.txt \
 
 # ---- dependencies: the locked ones, changed more rarely than the project ------------------------
 FROM build AS dependencies
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 
 # With what requirements/optional.list names. Without the tests and headers that unused.list names;
 # the records lose them too. One process compiles (no -j): what it has compiled before shows in the
@@ -203,10 +204,9 @@ RUN --mount=type=bind,from=driver,source=/wheel,target=/wheel \
     --mount=type=secret,id=ca \
     PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip --python /opt/venv install \
         --no-deps --require-hashes --no-compile -r runtime.txt \
-    && for lock in $(sed 's/#.*//' optional.list); do \
-        PIP_CERT="$(find /run/secrets -name ca)" /pip/bin/pip --python /opt/venv install \
-            --no-deps --require-hashes --no-compile -r "$lock.txt" || exit 1; \
-    done \
+    && sed 's/ *#.*//' optional.list | PIP_CERT="$(find /run/secrets -name ca)" xargs -I LOCK \
+        /pip/bin/pip --python /opt/venv install \
+            --no-deps --require-hashes --no-compile -r LOCK.txt \
     && /pip/bin/pip --python /opt/venv install --no-deps --no-compile --no-index \
         --find-links /wheel psycopg-c \
     && python3 -B remove_unused.py unused.list /opt/venv/lib/python$PYTHON/site-packages \

@@ -102,6 +102,10 @@ def test_every_image_installs_locks_with_the_same_options() -> None:
     text = "".join(texts)
     commands = re.findall(r"pip [^&\n]*(?:install|wheel) [^&\n]*-r \S+", text)
     locks = {re.split(r"-r ", command)[1].strip() for command in commands}
+    # Each that requirements/optional.list names.
+    assert "LOCK.txt" in locks
+    assert "source=requirements/tracing.txt," in text
+    locks = locks - {"LOCK.txt"} | {"tracing.txt"}
     assert locks == {lock.name for lock in LOCKS if lock.name != "dev.txt"}
     for command in commands:
         for option in set(tools.INSTALL) - {"install", "--only-binary=:all:"}:
@@ -137,6 +141,17 @@ def test_the_driver_is_of_one_version_in_the_image_and_on_a_desk() -> None:
         others = set(packages.values()) - {package, "psycopg"}
         assert not [other for other in others if f"\n{other}==" in text]
     assert len(set(pins.values())) == 1, pins
+
+
+def test_traces_are_tested_with_the_versions_that_the_image_has() -> None:
+    """The image has them from a lock of their own, its unit tests from theirs."""
+
+    def entries(name: str) -> set[str]:
+        text = (CHECKOUT / f"requirements/{name}.txt").read_text()
+        return set(re.findall(r"^[\w.-]+==\S+ \\\n(?:    --hash.*\n)*", text, re.MULTILINE))
+
+    assert entries("tracing")
+    assert entries("tracing") <= entries("test")
 
 
 def test_lock_adds_what_is_new_and_keeps_the_rest_and_upgrade_renews_it(tmp_path: Path) -> None:

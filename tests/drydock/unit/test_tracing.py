@@ -391,6 +391,13 @@ def test_a_forked_process_starts_its_own(exporter: InMemorySpanExporter) -> None
     os.close(writer)
     assert len({found[:32], found[32:]}) == 2
     assert made_before._tracer is None
+    with made_before.span("one"):
+        pass
+    assert made_before._tracer is not None
+    child = fork()
+    if not child:
+        os._exit(made_before._tracer is not None)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.parametrize(
