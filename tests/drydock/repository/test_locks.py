@@ -108,6 +108,10 @@ def test_every_image_installs_locks_with_the_same_options() -> None:
     text = "".join(texts)
     commands = re.findall(r"pip [^&\n]*(?:install|wheel) [^&\n]*-r [\w.]+", text)
     locks = {re.split(r"-r ", command)[1].strip() for command in commands}
+    # Each that requirements/optional.list names.
+    assert "LOCK.txt" in locks
+    assert "source=requirements/tracing.txt," in text
+    locks = locks - {"LOCK.txt"} | {"tracing.txt"}
     left_out = {Path(name).name for name in without_database.FILES if name.endswith(".txt")}
     assert locks == {lock.name for lock in LOCKS if lock.name != "dev.txt"} | left_out
     for command in commands:
@@ -145,6 +149,17 @@ def test_the_driver_is_of_one_version_in_the_image_and_on_a_desk() -> None:
         others = set(packages.values()) - {package, "psycopg"}
         assert not [other for other in others if f"\n{other}==" in text]
     assert len(set(pins.values())) == 1, pins
+
+
+def test_traces_are_tested_with_the_versions_that_the_image_has() -> None:
+    """The image has them from a lock of their own, its unit tests from theirs."""
+
+    def entries(name: str) -> set[str]:
+        text = (CHECKOUT / f"requirements/{name}.txt").read_text()
+        return set(re.findall(r"^[\w.-]+==\S+ \\\n(?:    --hash.*\n)*", text, re.MULTILINE))
+
+    assert entries("tracing")
+    assert entries("tracing") <= entries("test")
 
 
 @pytest.mark.slow
