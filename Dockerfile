@@ -193,12 +193,16 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 # ---- dependencies: the locked ones, changed more rarely than the project ------------------------
 FROM build AS dependencies
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 
-# Without the tests and headers that requirements/unused.list names; the records lose them too. One
-# process compiles (no -j): what it has compiled before shows in the references inside a file of
-# bytecode, so several that share the work at random now and then give other bytes.
+# With what requirements/optional.list names. Without the tests and headers that unused.list names;
+# the records lose them too. One process compiles (no -j): what it has compiled before shows in the
+# references inside a file of bytecode, so several that share the work at random now and then give
+# other bytes.
 COPY requirements/runtime.txt requirements/database.txt* ./
 RUN --mount=type=bind,from=driver,source=/wheel,target=/wheel \
+    --mount=type=bind,source=requirements/tracing.txt,target=tracing.txt \
+    --mount=type=bind,source=requirements/optional.list,target=optional.list \
     --mount=type=bind,source=requirements/unused.list,target=unused.list \
     --mount=type=bind,source=deploy/remove_unused.py,target=remove_unused.py \
     --mount=type=cache,target=/root/.cache/pip \
@@ -211,6 +215,9 @@ RUN --mount=type=bind,from=driver,source=/wheel,target=/wheel \
         && /pip/bin/pip --python /opt/venv install --no-deps --no-compile --no-index \
             --find-links /wheel psycopg-c; \
     fi \
+    && sed 's/ *#.*//' optional.list | PIP_CERT="$(find /run/secrets -name ca)" xargs -I LOCK \
+        /pip/bin/pip --python /opt/venv install \
+            --no-deps --require-hashes --no-compile -r LOCK.txt \
     && python3 -B remove_unused.py unused.list /opt/venv/lib/python$PYTHON/site-packages \
     && python3 -B -m compileall -qf --invalidation-mode unchecked-hash /opt/venv/lib \
     && rm -f /opt/venv/bin/[Aa]ctivate* /opt/venv/.gitignore \

@@ -34,8 +34,8 @@ SIDE_BY_SIDE := $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-re
 STACKS := $(SIDE_BY_SIDE) --numprocesses 2 tests/drydock/stack
 
 .PHONY: help up down logs dev rollout backup restore debug calls test test-full lint unit image \
-	contract chaos stack pipeline fork mutants bench bench-quick reproduce outdated changes save push sbom scan \
-	rehearse publish join sign verify tag adopt update adopted release lock upgrade migration format venv docs \
+	contract chaos stack pipeline tracing fork mutants bench bench-quick reproduce outdated changes save push sbom \
+	scan rehearse publish join sign verify tag adopt update adopted release lock upgrade migration format venv docs \
 	screenshot clean python
 
 help: ## Show this list
@@ -74,13 +74,15 @@ debug: python ## Open a shell beside the running service, with bash, curl, ps an
 calls: python ## Show which kernel calls the profile denies: make calls RUN="app settings"
 	@$(PYTHON) scripts/calls.py
 
-test: lint unit image ## Prove the service, the image and the stack, as CI does on a push
+# Without what is marked `slow`, which the verb of each folder runs, and so does CI on a pull request.
+test: export TEST_QUICK := 1
+test: lint unit image ## Prove each promise of the service, the image and the stack
 	@$(STACKS) --image "$(IMAGE)"
 	@$(SIDE_BY_SIDE) tests/drydock/image tests/drydock/chaos --image "$(IMAGE)"
 
 # What each verb below proves at length with TEST_FULL=1 is listed in docs/testing.md.
 test-full: export TEST_FULL := 1
-test-full: test pipeline fork mutants ## Prove all of it at length, as CI does nightly
+test-full: test pipeline tracing fork mutants ## Prove all of it at length, as CI does nightly
 
 lint: $(BIN)/installed ## Check Dockerfiles, Python, shell scripts, workflows and the compose file
 	$(BIN)/ruff format --check
@@ -118,6 +120,10 @@ stack: $(BIN)/installed ## Prove the stack's promises: outages, rollouts, secret
 pipeline: $(BIN)/installed ## Prove the verbs of the pipeline: build, push, sign, verify, rebuild
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
 	@$(SIDE_BY_SIDE) tests/drydock/pipeline --image "$(IMAGE)"
+
+tracing: $(BIN)/installed ## Prove the traces of an image that makes some, in a real receiver
+	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
+	@$(BIN)/pytest -rP tests/drydock/tracing --image "$(IMAGE)"
 
 fork: $(BIN)/installed ## Make a fork in a temporary folder, add one of each to it, prove it
 	@$(BIN)/pytest -rP tests/drydock/fork
@@ -193,7 +199,7 @@ lock upgrade:
 	$(LOCK) pyproject.toml --output-file requirements/runtime.txt
 	$(if $(DATABASE),$(LOCK) --group database --constraints requirements/runtime.txt \
 		--output-file $(DATABASE))
-	for group in build $(if $(DATABASE),driver) test debug dev slim bench; do \
+	for group in build $(if $(DATABASE),driver) tracing test debug dev slim bench; do \
 		$(LOCK) --group $$group --constraints requirements/runtime.txt \
 			$(addprefix --constraints ,$(DATABASE)) --output-file requirements/$$group.txt; \
 	done

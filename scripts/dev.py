@@ -30,8 +30,11 @@ if TYPE_CHECKING:
 WATCHED = (
     *("Dockerfile", "pyproject.toml", ".flaskenv", "gunicorn.conf.py", "deploy/dev/serve.py"),
     "deploy/remove_unused.py",
-    *(f"requirements/{name}.txt" for name in ("build", "database", "debug", "driver", "runtime")),
-    *(f"requirements/{name}.list" for name in ("database", "debian", "unused")),
+    *(
+        f"requirements/{name}.txt"
+        for name in ("build", "database", "debug", "driver", "runtime", "tracing")
+    ),
+    *(f"requirements/{name}.list" for name in ("database", "debian", "optional", "unused")),
 )
 # Half seconds without an edit before the others are restarted: the page is to show it first.
 QUIET_TURNS = 4

@@ -43,6 +43,8 @@ DIAGNOSES = {
     "requirements/ lacks a version or a hash; run `make lock`",
     r"which is not installed\.$|but you have ": "a lock in requirements/ does not fit "
     "pyproject.toml; run `make lock`",
+    r"Could not open requirements file": "requirements/optional.list names what is no lock: a"
+    " name in it is one of a file in requirements/, without .txt, as `tracing`",
     r"No matching distribution found|Could not find a version that satisfies": "the index of Python"
     " packages no longer has what a lock in requirements/ names; run `make upgrade`",
     r"E: Unable to locate package|has no installation candidate": "Debian's archive has no package"

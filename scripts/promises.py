@@ -2,7 +2,7 @@
 
 The promises are in tests/promises.toml, the sentences of the tests are their own names and
 docstrings, read by `ast`: nothing is imported. A promise without a test is an error, and so is a
-test of an image, a stack or the pipeline that proves none.
+test of an image, a stack, the pipeline or traces that proves none.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ DOCUMENT = """\
 What the template promises, and the tests that prove it. Unfold a promise to see them: a test's name
 is the sentence. `make docs` writes this file from `tests/promises.toml` and from the names and
 docstrings of the tests. `make lint` fails at a promise without a test, and at a test of the image,
-the stack or the pipeline without a promise. How the tests are run is in [testing.md](testing.md).
+the stack, the pipeline or the traces without a promise. How the tests are run is in
+[testing.md](testing.md).
 
 {contents}"""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from typing import Any
 
 import base
@@ -31,7 +32,8 @@ def dependencies(source: str, revision: str, architecture: str) -> list[dict[str
     taken: list[dict[str, Any]] = [
         {"uri": f"docker://{name}", "digest": {"sha256": digest.removeprefix("sha256:")}}
     ]
-    for name in ("runtime", "build", "driver"):
+    optional = re.sub("#.*", "", (ROOT / "requirements/optional.list").read_text()).split()
+    for name in ("runtime", "build", "driver", *optional):
         file = ROOT / "requirements" / f"{name}.txt"
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         taken.append({"name": f"requirements/{name}.txt", "digest": {"sha256": digest}})

@@ -23,6 +23,7 @@ def environment(**variables: str) -> dict[str, str]:
         "MAX_BODY_BYTES",
         "GATEWAY_BURST",
         "TEST_FULL",
+        "TEST_QUICK",
         "REPOSITORY",
         "IMAGES",
         "IDENTITY",

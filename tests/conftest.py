@@ -13,7 +13,7 @@ import pytest
 import containers
 import database
 from containers import docker
-from depth import FULL
+from depth import FULL, QUICK
 from processes import heed_interrupts
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is marked `long`, but at length; put what is marked `alone` last.
+    """Leave out what is `long`, but at length, or `slow`, in `make test`; put what is `alone` last.
 
     That is where workers run files side by side, and its file comes late.
 
@@ -47,7 +47,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     marked `early` comes first: it takes long, and nobody else has anything to do in the end.
     """
     database.leave_out(config, items)
-    if left_out := [item for item in items if item.get_closest_marker("long") and not FULL]:
+    unwanted = [mark for mark, leave_out in (("long", not FULL), ("slow", QUICK)) if leave_out]
+    if left_out := [item for item in items if any(map(item.get_closest_marker, unwanted))]:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
     if hasattr(config, "workerinput"):

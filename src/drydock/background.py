@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NoReturn
 from prometheus_client import Counter, Gauge, Histogram
 
 from drydock import healthcheck, logs, metrics
+from drydock.context import State
 from drydock.failures import StartError
 from drydock.server import process_exit, state
 from drydock.server.log_output import output
@@ -195,7 +196,7 @@ class Background:
         self.in_step = True
         try:
             self.beat()
-            with app.app_context():
+            with app.app_context(), State.of(app).span("step"):
                 more = step() is True
         except BaseException as error:  # SystemExit and CancelledError, too
             if self.is_cut_off:  # also where the step's own cleanup has failed after that

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from drydock.variables import EXTENSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from flask import Flask
     from sqlalchemy import Engine
@@ -28,6 +30,8 @@ class State:
     database: Engine | None = None  # where the service has one
     # Returns what is wrong with the database; takes the seconds within which that must be known.
     database_problem: Callable[[float], str | None] | None = None
+    # Makes what is done in `with` a span of that name; nothing where tracing is off.
+    span: Callable[[str], AbstractContextManager[object]] = contextlib.nullcontext
 
     @property
     def engine(self) -> Engine:

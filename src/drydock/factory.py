@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 from typing import TYPE_CHECKING, cast
 
 from flask import Flask, request
 from werkzeug.exceptions import NotFound, SecurityError
 
-from drydock import api, context, errors, health, info, logs, metrics, middleware
+from drydock import api, context, errors, health, info, logs, metrics, middleware, tracing
 from drydock.server.logger import PROBES
 from drydock.variables import EXTENSION
 
@@ -33,10 +34,12 @@ def build(
 
     Raises:
         drydock.database.DatabaseError: if the embedded database can't be created.
+        drydock.failures.StartError: if tracing is asked for in a way that can't be.
 
     """
     logs.configure(settings)
     about = info.collect(settings)
+    traces = tracing.begin(about)
     metrics.build.labels(about.version, settings.app_revision or "", platform.python_version()).set(
         1
     )
@@ -57,7 +60,11 @@ def build(
         database_problem = database.Probe(engine, versions).problem
         outages.init_app(app)
     app.extensions[EXTENSION] = context.State(
-        settings=settings, info=about, database=engine, database_problem=database_problem
+        settings=settings,
+        info=about,
+        database=engine,
+        database_problem=database_problem,
+        span=traces.span if traces else contextlib.nullcontext,
     )
     app.before_request(_note_route)
     if settings.trusted_hosts:
@@ -67,8 +74,13 @@ def build(
     for blueprint in (*import_parts(), health.blueprint):
         documented.register_blueprint(blueprint)
 
-    # From the inside out: the application, its ids and counts, who the client is, the metrics.
+    # From the inside out: the application, its ids and counts, its span, who the client is, the
+    # metrics.
     app.wsgi_app = middleware.Observe(app.wsgi_app)  # type: ignore[method-assign]
+    if traces:
+        if engine is not None:
+            traces.watch(engine)
+        app.wsgi_app = traces.middleware(app.wsgi_app)  # type: ignore[method-assign]
     if settings.trusted_proxies:
         app.wsgi_app = middleware.TrustedProxies(  # type: ignore[method-assign]
             app.wsgi_app, settings.trusted_proxies, use_host=bool(settings.trusted_hosts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,9 @@ def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iter
     elif path == "/chaos/digest":  # of what was sent
         body = [hashlib.sha256(environ["wsgi.input"].read()).hexdigest().encode()]
         length = 64
+    elif path == "/chaos/modules":  # that the worker has imported
+        names = " ".join(sys.modules).encode()
+        body, length = [names], len(names)
     elif path == "/chaos/worker":
         body = [f"{os.getpid():10}".encode()]
         length = 10

@@ -90,6 +90,7 @@ def test_bodies_too_large_to_keep_leave_a_thread_to_others(
         assert "SIGKILL" not in container.logs()  # for its memory
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", COMPARED)
 def test_stock_settings_stall(image: str, kind: str) -> None:
     """So that it is known that the attacks are some."""

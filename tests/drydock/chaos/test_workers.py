@@ -118,6 +118,7 @@ def test_workers_share_the_connections(image: str) -> None:
     pytest.fail(f"{shares}")
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_worker_stays(image: str) -> None:
     requests = 200_000 if FULL else 10_000
     clients = ("--clients", 16, "--keep-alive", "--seconds")
@@ -184,6 +185,7 @@ def test_no_request_is_lost_by_a_pause(image: str) -> None:
         assert workers(container) == before
 
 
+@pytest.mark.slow
 def test_a_hung_worker_is_killed_and_a_slow_request_is_not(image: str) -> None:
     heartbeat = ("--env", "WEB_HANG_TIMEOUT=2")
     with (

@@ -44,6 +44,7 @@ def test_it_is_healthy_and_a_stop_lets_its_step_end(run: Run) -> None:
     assert stopped["message"] == "stopped"
 
 
+@pytest.mark.slow
 def test_it_is_started_again_after_a_step_that_hangs(run: Run) -> None:
     container = run("--restart=on-failure", "--env=STEP=slow", "--env=WORK_TIMEOUT=1", command=WORK)
     eventually(lambda: inspect(container.name)["RestartCount"] > 0, 60, "it is started again")

@@ -73,6 +73,7 @@ def test_a_code_change_replaces_the_last_layers_only(
     assert build.sizes(name)[-1][0] <= bounds.of_the_fork()["layer-bytes"]
 
 
+@pytest.mark.slow
 def test_touching_the_sources_changes_no_layer(checkout: Path, name: str, unchanged: str) -> None:
     """What counts is what is in the files, not when they were written."""
     for file in (checkout / "src").rglob("*.py"):
@@ -81,6 +82,7 @@ def test_touching_the_sources_changes_no_layer(checkout: Path, name: str, unchan
     assert built(checkout, name) == inspect(unchanged)["RootFS"]["Layers"]
 
 
+@pytest.mark.slow
 def test_what_the_allow_list_does_not_name_never_reaches_the_build(
     checkout: Path, name: str
 ) -> None:
@@ -104,6 +106,7 @@ def test_what_the_allow_list_does_not_name_never_reaches_the_build(
     assert not [path for path in listing if path.endswith((".pyc", "Makefile")) or ".git/" in path]
 
 
+@pytest.mark.slow
 def test_the_debug_image_is_the_same_application_with_a_shell(
     image: str, checkout: Path, name: str
 ) -> None:

@@ -88,6 +88,7 @@ APART = {
     "a file of a package is changed",
     "its user has a name",
 }
+QUICK = "a file of nobody's is added to /etc"
 TOGETHER = tuple(what for what in BREAKS if what not in APART and not FULL)
 
 
@@ -119,7 +120,9 @@ def said_of(image: str, whats: tuple[str, ...]) -> str:
         docker("image", "rm", "--force", broken, check=False)
 
 
-@pytest.mark.parametrize("what", BREAKS)
+@pytest.mark.parametrize(
+    "what", [pytest.param(what, marks=() if what == QUICK else pytest.mark.slow) for what in BREAKS]
+)
 def test_it_shows_when(what: str, image: str) -> None:
     said = said_of(image, TOGETHER if what in TOGETHER else (what,))
     test = BREAKS[what][1]
@@ -154,6 +157,7 @@ def test_that_leaves_something():
 """
 
 
+@pytest.mark.slow
 def test_the_tests_themselves_run_side_by_side(tmp_path: Path) -> None:
     """Ports and names are each test's own, what is `alone` runs alone, and nothing is left."""
     # In a copy: here, what is alone would wait for this very test.

@@ -173,6 +173,7 @@ def clock(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_jump_of_the_clock_does_no_harm(run: Run, clock: Path) -> None:
     container = run(
         *("-v", f"{clock}:/faketime:ro", "-e", "LD_PRELOAD=/faketime/faketime.so"),
@@ -225,6 +226,7 @@ def migrated(image: str, net: str, address: str) -> tuple[str, ...]:
     return ("-e", f"DATABASE_URL={address}", "-e", "WEB_CONCURRENCY=1", *TOKEN)
 
 
+@pytest.mark.slow
 def test_without_names_it_lives_and_recovers(
     image: str, net: str, database: tuple[str, str], run: Run
 ) -> None:
@@ -265,7 +267,10 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'app' 
 CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid != pg_backend_pid()"
 
 
-@pytest.mark.parametrize("how", ["the connection is closed", "the server is killed"])
+@pytest.mark.parametrize(
+    "how",
+    ["the connection is closed", pytest.param("the server is killed", marks=pytest.mark.slow)],
+)
 def test_a_request_whose_database_connection_is_cut_gets_a_503_and_writes_nothing(
     image: str, net: str, database: tuple[str, str], run: Run, how: str
 ) -> None:

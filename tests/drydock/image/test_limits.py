@@ -114,7 +114,10 @@ def load(container: Container, seconds: float) -> list[int]:
         return [status for each in threads.map(client, range(16)) for status in each]
 
 
-@pytest.mark.parametrize(("memory", "most"), [(96, 1), (256, 3), (1024, 19)])
+@pytest.mark.parametrize(
+    ("memory", "most"),
+    [(96, 1), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((256, 3), (1024, 19)))],
+)
 def test_what_was_chosen_fits_into_the_memory_under_load(run: Run, memory: int, most: int) -> None:
     container = run("--memory", f"{memory}m", *TOKEN).wait_until_healthy()
     line = logged(container)
@@ -128,6 +131,7 @@ def test_what_was_chosen_fits_into_the_memory_under_load(run: Run, memory: int, 
     assert booted(container) == int(line[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", [96, 140])
 def test_replacing_a_worker_fits_into_the_memory_as_well(run: Run, memory: int) -> None:
     """By recycling and by a signal; at 96 MiB the old one ends first."""

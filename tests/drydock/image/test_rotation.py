@@ -65,6 +65,7 @@ def write(replica: Container, token: str) -> int:
     return replica.get("/notes/1", method="DELETE", headers=headers).status
 
 
+@pytest.mark.slow
 def test_the_token_is_changed_without_a_rejected_request(run: Run, tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     file = tmp_path / "api_token"

@@ -120,6 +120,7 @@ def test_both_say_which_image_they_are_of(image: str, saved: Path, documents: Do
     assert f"sha256:{subject['checksums'][0]['checksumValue']}" == digest
 
 
+@pytest.mark.slow
 def test_the_same_image_as_a_folder_gives_the_same_documents(
     written: Path, saved: Path, tmp_path: Path
 ) -> None:
@@ -143,6 +144,7 @@ def test_a_document_that_lacks_a_package_is_refused(
     assert sbom.gaps(root, poorer) == [f"{title} lacks libssl3t64 {version}, which the image has"]
 
 
+@pytest.mark.slow
 def test_a_stray_or_changed_file_makes_it_fail_with_a_line_that_names_it(
     changed: Any, tmp_path: Path
 ) -> None:
@@ -158,6 +160,7 @@ def test_a_stray_or_changed_file_makes_it_fail_with_a_line_that_names_it(
         assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_library_that_a_wheel_bundles_is_listed_too(
     root: Root, changed: Any, tmp_path: Path
 ) -> None:

@@ -152,6 +152,7 @@ def debug() -> Iterator[str]:
     docker("image", "rm", "--force", f"{name}-debug", check=False)
 
 
+@pytest.mark.slow
 def test_make_calls_shows_what_the_profile_denies_and_nothing_else(debug: str, image: str) -> None:
     code = """
 import os, socket, subprocess, sys, threading
@@ -181,6 +182,7 @@ attempt(os.sched_setscheduler, 0, os.SCHED_BATCH, os.sched_param(0))
     assert under.stdout.split() == [str(EPERM)] * 4
 
 
+@pytest.mark.slow
 def test_make_calls_of_the_service_s_own_command_shows_none(debug: str) -> None:
     done = make("calls", f"IMAGE={debug}", "RUN=app settings")
     assert "APP_PORT=5000" in done.stdout

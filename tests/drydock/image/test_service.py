@@ -166,6 +166,7 @@ def test_without_its_database_it_lives_is_not_ready_and_recovers(
     assert add(container, "after").status == 201
 
 
+@pytest.mark.slow
 def test_a_database_that_swallows_packets_costs_no_more_than_the_timeouts(
     net: str, database: tuple[str, str], run: Run, image: str
 ) -> None:
@@ -476,6 +477,7 @@ def test_metrics_port_0_turns_them_off(run: Run) -> None:
 # ---- the API ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_api_is_as_it_describes_itself(run: Run, tmp_path: Path) -> None:
     """Schemathesis, with all of its checks: no 5xx, no status that is not documented."""
     container = run("-e", f"API_TOKEN={TOKEN}", "-e", "LOG_LEVEL=error").wait_until_healthy()

@@ -184,7 +184,7 @@ def test_a_push_is_proved_where_the_registry_does_not_allow_it(
     adopt = "adopt NAME=notes-service SAMPLE=remove OWNERS=@acme/notes HOLDER=Acme"
     fork = [adopt, "lint unit image", "contract"]
     assert [call for call in calls[6:] if call in fork[:2]] == fork[:2]
-    assert sorted(calls[6:]) == sorted([*PROOFS, "pipeline", *fork])
+    assert sorted(calls[6:]) == sorted([*PROOFS, "pipeline", "tracing", *fork])
 
 
 def test_at_night_all_is_proved_at_length(sources: Path, rehearsal: Path) -> None:

@@ -393,6 +393,7 @@ def test_at_a_terminal_it_asks_for_what_is_not_given(fork: Repository, none: str
     assert (lock in fork.files()) == (HAS_DATABASE and none == "n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("less", [{"SAMPLE": "remove"}, {"DATABASE": "none"}])
 def test_the_real_sample_goes_as_well(tmp_path: Path, less: dict[str, str]) -> None:
     """Its names are those that adopt knows. A fork has no such sample, or has made it its own."""

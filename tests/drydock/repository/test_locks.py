@@ -33,7 +33,7 @@ def wheel(folder: Path, name: str, version: str, *metadata: str) -> str:
     return f"{name}=={version} --hash=sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}\n"
 
 
-@pytest.fixture(scope="module", params=["oldest", "newest"])
+@pytest.fixture(scope="module", params=["oldest", pytest.param("newest", marks=pytest.mark.slow)])
 def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of an environment whose pip is the oldest or the newest that is supported."""
     folder = tmp_path_factory.mktemp("environment")
@@ -108,6 +108,10 @@ def test_every_image_installs_locks_with_the_same_options() -> None:
     text = "".join(texts)
     commands = re.findall(r"pip [^&\n]*(?:install|wheel) [^&\n]*-r [\w.]+", text)
     locks = {re.split(r"-r ", command)[1].strip() for command in commands}
+    # Each that requirements/optional.list names.
+    assert "LOCK.txt" in locks
+    assert "source=requirements/tracing.txt," in text
+    locks = locks - {"LOCK.txt"} | {"tracing.txt"}
     left_out = {Path(name).name for name in without_database.FILES if name.endswith(".txt")}
     assert locks == {lock.name for lock in LOCKS if lock.name != "dev.txt"} | left_out
     for command in commands:
@@ -147,6 +151,18 @@ def test_the_driver_is_of_one_version_in_the_image_and_on_a_desk() -> None:
     assert len(set(pins.values())) == 1, pins
 
 
+def test_traces_are_tested_with_the_versions_that_the_image_has() -> None:
+    """The image has them from a lock of their own, its unit tests from theirs."""
+
+    def entries(name: str) -> set[str]:
+        text = (CHECKOUT / f"requirements/{name}.txt").read_text()
+        return set(re.findall(r"^[\w.-]+==\S+ \\\n(?:    --hash.*\n)*", text, re.MULTILINE))
+
+    assert entries("tracing")
+    assert entries("tracing") <= entries("test")
+
+
+@pytest.mark.slow
 def test_lock_adds_what_is_new_and_keeps_the_rest_and_upgrade_renews_it(tmp_path: Path) -> None:
     checkout = copy(tmp_path / "checkout")
     (checkout / ".venv").symlink_to(Path(sys.prefix))

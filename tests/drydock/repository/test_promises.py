@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -102,6 +103,24 @@ def test_each_test_is_in_the_document() -> None:
         ]
         for test in (test for test in names if test.lower().startswith("test")):
             assert f"\n- {promises.Test(name, test, '').sentence()}" in listed, f"{name}::{test}"
+
+
+@pytest.mark.parametrize("section", ["image", "chaos", "stack"])
+def test_make_test_proves_each_promise(section: str) -> None:
+    """At least one test of each is not `slow`: only a part of its proof is left to other verbs."""
+    _, tests = promises.collect()
+    slow = {
+        (file.relative_to(CHECKOUT / "tests/drydock").as_posix(), node.name)
+        for file in (CHECKOUT / "tests/drydock").glob("*/test_*.py")
+        for node in ast.parse(file.read_text()).body
+        if isinstance(node, ast.FunctionDef)
+        and "pytest.mark.slow" in map(ast.unparse, node.decorator_list)
+    }
+    assert slow
+    listed = tomllib.loads((CHECKOUT / promises.LIST).read_text())[section]["promises"]
+    for promise, patterns in listed.items():
+        found = [test for each in patterns for test in promises.proving(each, section, tests)]
+        assert {(test.file, test.name) for test in found} - slow, promise
 
 
 @pytest.mark.long

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import re
+import shutil
 import subprocess
 import tomllib
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ import adopted
 from checkouts import copy, make
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 CHANGELOG = """# Changelog
@@ -89,12 +90,20 @@ class Clone:
         return make("--silent", "release", f"VERSION={version}", checkout=self.checkout)
 
 
-@pytest.fixture
-def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clone:
-    # Nothing of this machine's own settings: some sign, some have hooks.
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    clone = Clone(copy(tmp_path / "checkout"), tmp_path / "remote.git")
+@pytest.fixture(scope="module", autouse=True)
+def no_settings_of_this_machine() -> Iterator[None]:
+    """Some sign, some have hooks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+        patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+        yield
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A fork that can be released, which nobody changes."""
+    folder = tmp_path_factory.mktemp("ready")
+    clone = Clone(copy(folder / "checkout"), folder / "remote.git")
     for place in adopted.PLACES:
         file = clone.checkout / place.file
         text = file.read_text() if file.exists() else ""
@@ -108,12 +117,18 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clone:
     clone.git("init", "--quiet", "--initial-branch=main")
     clone.git("config", "user.name", "A")
     clone.git("config", "user.email", "a@example.org")
-    clone.git("remote", "add", "origin", str(clone.remote))
+    clone.git("remote", "add", "origin", "../remote.git")
     clone.git("add", "--all")
     clone.git("commit", "--quiet", "--message", "Fork it")
     clone.git("tag", "v1.9.0")
     clone.git("push", "--quiet", "origin", "main", "v1.9.0")
     return clone
+
+
+@pytest.fixture
+def clone(ready: Clone, tmp_path: Path) -> Clone:
+    shutil.copytree(ready.checkout.parent, tmp_path, symlinks=True, dirs_exist_ok=True)
+    return Clone(tmp_path / ready.checkout.name, tmp_path / ready.remote.name)
 
 
 def test_a_release_is_an_entry_a_version_a_commit_and_a_tag(clone: Clone) -> None:

@@ -185,7 +185,13 @@ def own(files: dict[str, bytes]) -> dict[str, bytes]:
     return {name: text for name, text in files.items() if owners.owner(name) == owners.FORK}
 
 
-@pytest.mark.parametrize("begin", [cloned, without_history, with_commits_before])
+@pytest.mark.parametrize(
+    "begin",
+    [
+        without_history,
+        *(pytest.param(each, marks=pytest.mark.slow) for each in (cloned, with_commits_before)),
+    ],
+)
 def test_a_fork_two_releases_behind_becomes_a_fresh_one_but_for_its_own(
     template: Repository,
     old: Repository,
@@ -234,6 +240,7 @@ def test_what_the_template_changed_of_its_sample_is_shown_and_not_taken(fork: Re
     assert not (fork.path / "src/app/extra.py").exists()
 
 
+@pytest.mark.slow
 def test_any_release_branch_or_commit_can_be_named(fork: Repository, template: Repository) -> None:
     fork.succeed("update", TEMPLATE="@v1.1.0")
     assert (fork.path / "docs/new-1.1.0.md").exists()

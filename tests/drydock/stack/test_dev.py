@@ -113,6 +113,7 @@ def test_an_edit_is_served_without_a_rebuild(
     assert re.search(r"^\S+ INFO +werkzeug: .*GET /hello/you", log.read_text(), re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_a_broken_edit_is_shown_and_the_next_one_repairs_it(
     dev: tuple[Stack, Path], hello: Path
 ) -> None:
@@ -125,6 +126,7 @@ def test_a_broken_edit_is_shown_and_the_next_one_repairs_it(
     until_served(stack, "Hello")
 
 
+@pytest.mark.slow
 def test_an_edit_restarts_the_background_process(dev: tuple[Stack, Path]) -> None:
     stack, log = dev
     file = stack.checkout / "src/app/work.py"
@@ -146,6 +148,7 @@ def test_a_debugger_can_attach(dev: tuple[Stack, Path]) -> None:
             response += received
 
 
+@pytest.mark.slow
 def test_changed_dependencies_rebuild(dev: tuple[Stack, Path]) -> None:
     stack, log = dev
     (before,) = stack.containers("app")

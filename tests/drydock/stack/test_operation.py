@@ -79,6 +79,7 @@ def test_no_container_shares_what_is_the_host_s(stack: Stack) -> None:
                     assert mount["Type"] == "volume"
 
 
+@pytest.mark.slow
 def test_the_service_itself_runs_in_it(small: Stack) -> None:
     """All other tests here are about the tests' own service."""
     add_services(small.checkout)
@@ -259,6 +260,7 @@ def test_a_rollout_of_nothing_says_so(small: Stack) -> None:
     assert "the stack is not running; `make up` starts it" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_service_that_restarts_again_and_again_is_named_with_its_last_lines(
     stack: Stack,
 ) -> None:
@@ -289,6 +291,7 @@ def test_a_service_that_can_t_have_two_containers_is_named(stack: Stack) -> None
     assert "app has a container_name, so there can't be two; remove it" in rollout.stderr
 
 
+@pytest.mark.slow
 def test_a_port_in_use_is_one_clear_line(stack: Stack) -> None:
     sleep = ("python3", "-c", "import time; time.sleep(60)")
     with started(stack.variables["IMAGE"], command=sleep) as other:
@@ -319,6 +322,7 @@ def test_clean_keeps_the_data_unless_asked_to_delete_it(small: Stack) -> None:
         assert (volume in docker("volume", "ls", "--quiet").stdout.split()) == exists
 
 
+@pytest.mark.slow
 def test_nobody_else_s_containers_are_touched(stack: Stack) -> None:
     """Not even those of another project that happens to have this one's name."""
     name = unique("foreign")

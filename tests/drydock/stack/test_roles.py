@@ -123,6 +123,7 @@ def test_only_the_owner_s_password_lets_a_migration_in(stack: Stack) -> None:
     assert psql(stack, "SELECT rolsuper FROM pg_roles WHERE rolname = 'app_owner'") == "f"
 
 
+@pytest.mark.slow
 def test_what_a_later_migration_makes_is_the_service_s_and_what_it_takes_stays_taken(
     stack: Stack, tmp_path: Path
 ) -> None:
@@ -147,6 +148,7 @@ def test_what_a_later_migration_makes_is_the_service_s_and_what_it_takes_stays_t
     psql(stack, "DROP TABLE later, audit, after_the_restore")
 
 
+@pytest.mark.slow
 def test_a_database_of_an_older_version_is_left_alone_and_can_be_taken_over(
     small: Stack, probe: str, tmp_path: Path
 ) -> None:
@@ -188,6 +190,7 @@ def test_a_database_of_an_older_version_is_left_alone_and_can_be_taken_over(
     assert said(app, "SELECT x FROM later") == [""]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("administrator", ["postgres", "managed"])
 def test_the_documented_statements_make_the_same_roles(probe: str, administrator: str) -> None:
     found = re.search(r"(?<=\n\n)    CREATE ROLE app_owner .*?(?=\n\n)", SERVICE, re.DOTALL)

@@ -45,6 +45,7 @@ def test_a_rollout_of_what_does_not_start_leaves_the_old_replicas(stack: Stack) 
     assert not load.failures(), load.failures()[:3]
 
 
+@pytest.mark.slow
 def test_up_keeps_the_replicas_that_there_are_and_starts_those_that_are_wanted(
     stack: Stack,
 ) -> None:
@@ -61,6 +62,7 @@ def test_up_keeps_the_replicas_that_there_are_and_starts_those_that_are_wanted(
     stack.scale(1, background=1)
 
 
+@pytest.mark.slow
 def test_a_service_that_is_new_is_started_by_a_rollout(stack: Stack) -> None:
     stack.compose("rm", "--force", "--stop", "background")
     rollout = stack.make("rollout")

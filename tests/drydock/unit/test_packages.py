@@ -67,6 +67,15 @@ def test_what_a_command_imports_costs_little(module: str) -> None:
     assert not heavy & imported([module], [])
 
 
+def test_without_tracing_nothing_of_it_is_imported() -> None:
+    """Not even where the packages are there, as they are here."""
+    everything = imported(
+        ["probe.hello", "probe.notes", "drydock.factory", "drydock.background"], []
+    )
+    assert "flask" in everything
+    assert not {name for name in everything if name.split(".")[0] in ("opentelemetry", "requests")}
+
+
 def test_the_problem_document_needs_nothing() -> None:
     assert not {"flask", "werkzeug", "marshmallow"} & imported(["drydock.problems"], [])
 
