@@ -19,8 +19,8 @@ from common import ROOT, capture, die, entry, step
 COPY = ROOT / ".mutants"
 MUTMUT = str(Path(sys.executable).with_name("mutmut"))
 ACCEPTED = ROOT / "tests" / "mutants.toml"
-SOURCES = ("src", "tests", "scripts", "deploy")
-SETTINGS = ("pyproject.toml", "requirements/dev.txt", "requirements/runtime.txt")
+SOURCES = ("src", "tests", "scripts", "deploy", "requirements")
+SETTINGS = ("pyproject.toml",)
 KILLED = {"killed", "timeout"}  # by an endless loop
 UNFINISHED = {"not checked", "check was interrupted by user"}
 
