@@ -17,8 +17,6 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 
 from drydock import State, logs, spans, tracing
 from drydock.failures import StartError
@@ -213,6 +211,7 @@ def test_what_clients_make_up_is_no_name(
     assert "http.route" not in request.attributes
 
 
+@pytest.mark.database
 def test_each_statement_is_a_span_below_the_request_s(
     build: Build, exporter: InMemorySpanExporter
 ) -> None:
@@ -228,6 +227,7 @@ def test_each_statement_is_a_span_below_the_request_s(
         assert str(span.attributes["db.query.text"]).startswith("SELECT ")
 
 
+@pytest.mark.database
 def test_a_statement_s_values_are_not_in_its_span(
     build: Build, exporter: InMemorySpanExporter
 ) -> None:
@@ -247,8 +247,12 @@ def test_a_statement_s_values_are_not_in_its_span(
     assert "hunter2" not in "".join(span.to_json() for span in exporter.get_finished_spans())
 
 
+@pytest.mark.database
 def test_what_is_not_a_request_s_is_no_span(build: Build, exporter: InMemorySpanExporter) -> None:
     """The readiness probe asks the database once a second, for as long as the service lives."""
+    from sqlalchemy import text
+    from sqlalchemy.exc import SQLAlchemyError
+
     app = build()
     client = app.test_client()
     assert client.get("/livez").status_code == 200
