@@ -106,3 +106,11 @@ def test_the_image_is_smaller_and_has_nothing_of_a_database(
 @pytest.mark.parametrize("verb", ["unit", "contract", "stack"])
 def test_its_suites_are_green(fork: Repository, image: str, verb: str) -> None:
     print(run(fork.path, image, "make", verb)[-500:])
+
+
+@pytest.mark.parametrize("verb", ["backup", "restore", "migration"])
+def test_a_verb_for_a_database_ends_with_one_line(fork: Repository, verb: str) -> None:
+    done = fork.make(verb, FILE="app.dump", NAME="add notes")
+    assert done.returncode != 0
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert "no service db" in line or "this service has no database" in line
