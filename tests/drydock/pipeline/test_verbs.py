@@ -44,6 +44,12 @@ def checkout(tmp_path: Path) -> Path:
             "error: a lock in requirements/ does not fit pyproject.toml; run `make lock`",
         ),
         (
+            "requirements/optional.list",
+            r"\Z",
+            "traces\n",
+            "error: requirements/optional.list names what is no lock",
+        ),
+        (
             "Dockerfile",
             r"libpython\$PYTHON-minimal",
             "libpython9.9-minimal",

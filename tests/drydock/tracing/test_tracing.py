@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from chaos.harness import Result, exit_status, load, report, server, workers
 from checkouts import CHECKOUT
-from containers import HARDENED, Container, docker, ended, eventually, on_host
+from containers import HARDENED, Container, docker, ended, eventually, inspect, on_host
 from database import HAS_DATABASE
 from tracing.conftest import names_tracing
 
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
 ENDPOINT = ("--env", "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:9")
-STEADY = ("--clients", 8, "--keep-alive")
+# Far below what the machine can do: the receiver takes some of it, too.
+STEADY = ("--clients", 8, "--keep-alive", "--pause", 0.03)
+# So few that spans are dropped while nobody takes them.
+SMALL_QUEUE = ("OTEL_BSP_MAX_QUEUE_SIZE=256", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE=128")
 SECONDS = 4  # of load, with the receiver and without
 # What p99 may become without it; below so many seconds the machine's own noise decides.
 RATIO, FLOOR = 1.2, 0.005
@@ -99,12 +103,16 @@ def test_each_worker_sends_its_own_spans_after_it_was_forked(
         eventually(lambda: instances() - before, 30, "spans of its successor")
         spans = receiver.spans("GET /hello/{name}")
         assert len({span["trace_id"] for span in spans}) == len(spans)
+        # The process that forks has none: what a thread holds at that moment, nobody frees.
+        assert (
+            len(list(Path(f"/proc/{inspect(container.name)['State']['Pid']}/task").iterdir())) == 1
+        )
 
 
 def of(pid: int) -> int:
     """A process's id in its container."""
-    with open(f"/proc/{pid}/status") as file:  # noqa: PTH123
-        return int(re.findall(r"^NSpid:.*\s(\d+)$", file.read(), re.MULTILINE)[0])
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.findall(r"^NSpid:.*\s(\d+)$", status, re.MULTILINE)[0])
 
 
 def test_a_stop_sends_the_spans_of_the_last_requests(image: str, receiver: Receiver) -> None:
@@ -148,7 +156,8 @@ def test_a_receiver_that_is_gone_costs_no_request_and_no_time(
     image: str, receiver: Receiver, how: str
 ) -> None:
     """Killed while requests are served, or alive and mute; and the stop is in time all the same."""
-    with server(image, *receiver.options) as container:
+    small = [word for variable in SMALL_QUEUE for word in ("--env", variable)]
+    with server(image, *receiver.options, *small) as container:
         served(container, 1)
         for _ in range(3):  # once, unless the machine was busy with something else
             before = served(container)

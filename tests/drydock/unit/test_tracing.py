@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import ssl
 import threading
 import time
 import warnings
@@ -374,6 +375,25 @@ def test_the_environment_names_the_service(
     assert one["deployment.environment.name"] == "staging"
     assert re.fullmatch("[0-9a-f]{32}", str(one["service.instance.id"]))
     assert one["service.instance.id"] != two["service.instance.id"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "expected"),
+    [
+        ("OTEL_SERVICE_NAME", ssl.get_default_verify_paths().cafile),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", None),
+        ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", None),
+    ],
+)
+def test_the_collector_is_verified_by_the_system_s_certificates_or_named_ones(
+    monkeypatch: pytest.MonkeyPatch, variable: str, expected: str | None
+) -> None:
+    """None leaves the choice to the exporter, which reads the variables itself."""
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr(spans, "OTLPSpanExporter", lambda **options: given.append(options))
+    monkeypatch.setenv(variable, "x")
+    spans.Tracing(ABOUT)
+    assert given == [{"certificate_file": expected}]
 
 
 def test_a_forked_process_starts_its_own(exporter: InMemorySpanExporter) -> None:  # noqa: ARG001
