@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, ServiceUnavailable
 
+from drydock import metrics
 from drydock.outages import is_temporary
 from drydock.problems import CONTENT_TYPE, RETRY_AFTER, document
 
@@ -74,6 +75,7 @@ def database_error(error: DBAPIError | PoolTimeout) -> Response:
     """
     if not is_temporary(error):
         raise error
+    metrics.database_outages.inc()
     log.error("the database is not available: %s", str(error).partition("\n")[0])
     detail = "The database is not available."
     return problem(ServiceUnavailable(detail, retry_after=RETRY_AFTER))

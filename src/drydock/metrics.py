@@ -12,21 +12,28 @@ import functools
 import os
 import socket
 import threading
+import time
 from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, values
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import make_wsgi_app
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 from drydock.failures import not_bound
+from drydock.server import limits
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"  # the variable that prometheus_client reads
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+STARTED = time.time()  # seconds since 1970: of the service, for workers are forked later
 
 _slots = ["main"]  # the one that this process counts in
 
@@ -48,7 +55,23 @@ writers = Counter(
     ("place",),
 )
 in_flight = Gauge("http_requests_in_flight", "Requests in flight.", multiprocess_mode="livesum")
+queued = Gauge(
+    "http_requests_queued", "Requests that wait for a thread.", multiprocess_mode="livesum"
+)
+open_connections = Gauge(
+    "http_connections", "Connections that clients have open.", multiprocess_mode="livesum"
+)
+open_connections_limit = Gauge(
+    "http_connections_limit", "Connections that clients may have.", multiprocess_mode="livesum"
+)
 workers = Gauge("app_workers", "Worker processes.", multiprocess_mode="livesum")
+threads = Gauge("app_threads", "Threads that serve requests.", multiprocess_mode="livesum")
+workers_crashed = Counter(
+    "app_workers_crashed_total", "Worker processes that ended without being asked to."
+)
+database_outages = Counter(
+    "app_database_outages_total", "Requests that got a 503, as the database was not available."
+)
 connections = Gauge(
     "app_database_connections", "Database connections in use.", multiprocess_mode="livesum"
 )
@@ -87,11 +110,12 @@ def count(method: str, route: str | None, status: str, seconds: float) -> None:
     histogram.observe(seconds)
 
 
-def enter_slot(slot: int, threads: int) -> None:
-    """Make this process, a new worker with `threads` threads, count in the files of `slot`."""
+def enter_slot(slot: int, size: int) -> None:
+    """Make this process, a new worker with `size` threads, count in the files of `slot`."""
     _slots[0] = str(slot)
     workers.set(1)
-    connections_limit.set(threads)
+    threads.set(size)
+    connections_limit.set(size)  # each thread has one
 
 
 def leave_slot(slot: int) -> None:
@@ -100,11 +124,35 @@ def leave_slot(slot: int) -> None:
         mark_process_dead(slot)
 
 
+class Container(Collector):
+    """What is true of the container as a whole, read when it is asked for."""
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield its start, its memory, and the limit of that if there is one."""
+        start = GaugeMetricFamily(
+            "app_start_time_seconds",
+            "When the service started; the label says in which container, by its host name.",
+            labels=("container",),
+        )
+        start.add_metric([socket.gethostname()], STARTED)
+        yield start
+        used, limit = limits.memory_used(), limits.read().memory
+        if used is not None:
+            about = "Memory of the container, without files that the kernel can drop."
+            yield GaugeMetricFamily("app_memory_bytes", about, used)
+        if limit is not None:
+            yield GaugeMetricFamily("app_memory_limit_bytes", "Memory allowed.", limit)
+
+
+REGISTRY.register(Container())
+
+
 def _application() -> WSGIApplication:
     if DIRECTORY not in os.environ:
         return make_wsgi_app()
     registry = CollectorRegistry()
     MultiProcessCollector(registry)
+    registry.register(Container())
     return make_wsgi_app(registry)
 
 
