@@ -31,8 +31,8 @@ SIDE_BY_SIDE := $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-re
 # Two stacks at once: each is some seven containers.
 STACKS := $(SIDE_BY_SIDE) --numprocesses 2 tests/drydock/stack
 
-.PHONY: help up down logs dev rollout backup restore debug calls test test-full lint unit image \
-	contract chaos stack pipeline fork mutants bench bench-quick reproduce outdated changes save push sbom scan \
+.PHONY: help up down logs dev rollout observe backup restore debug calls test test-full lint unit image \
+	contract chaos stack pipeline alerts fork mutants bench bench-quick reproduce outdated changes save push sbom scan \
 	rehearse publish join sign verify tag adopt update adopted release lock upgrade migration format venv docs \
 	screenshot clean python
 
@@ -43,8 +43,8 @@ help: ## Show this list
 up: python ## Build and start the stack, wait until it is healthy, show where it is
 	@$(PYTHON) scripts/stack.py up
 
-down: ## Stop the stack; the data is kept
-	@docker compose --profile '*' down
+down: ## Stop the stack, and its monitoring; the data is kept
+	@docker compose --profile '*' down --remove-orphans
 
 logs: ## Show what the stack prints; in a terminal, as it comes
 	@docker compose --ansi never --profile '*' logs $$(if [[ -t 1 ]]; then echo --follow; fi)
@@ -54,6 +54,9 @@ dev: python ## Run the stack for development: an edit in src/ is served at once;
 
 rollout: python ## Replace the service by what is in this checkout, without a pause
 	@$(PYTHON) scripts/rollout.py
+
+observe: python ## Start the stack with its monitoring: Prometheus, alerts, a dashboard
+	@$(PYTHON) scripts/observe.py
 
 backup: python ## Save the database to a file: make backup FILE=app.dump
 	@$(PYTHON) scripts/backup.py backup $(if $(FILE),"$(FILE)")
@@ -78,7 +81,7 @@ test: lint unit image ## Prove the service, the image and the stack, as CI does 
 
 # What each verb below proves at length with TEST_FULL=1 is listed in docs/testing.md.
 test-full: export TEST_FULL := 1
-test-full: test pipeline fork mutants ## Prove all of it at length, as CI does nightly
+test-full: test pipeline alerts fork mutants ## Prove all of it at length, as CI does nightly
 
 lint: $(BIN)/installed ## Check Dockerfiles, Python, shell scripts, workflows and the compose file
 	$(BIN)/ruff format --check
@@ -87,7 +90,8 @@ lint: $(BIN)/installed ## Check Dockerfiles, Python, shell scripts, workflows an
 	PYTHONPATH=tests $(BIN)/python scripts/docs.py --check
 	$(BIN)/hadolint $(DOCKERFILES)
 	$(BIN)/shellcheck .ci/run $(wildcard deploy/*/*.sh deploy/*/*.envsh)
-	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml deploy/*/compose.yaml
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml deploy/*/compose.yaml \
+		deploy/stand-ins/*.yaml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*.yml
@@ -115,6 +119,10 @@ stack: $(BIN)/installed ## Prove the stack's promises: outages, rollouts, secret
 pipeline: $(BIN)/installed ## Prove the verbs of the pipeline: build, push, sign, verify, rebuild
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
 	@$(SIDE_BY_SIDE) tests/drydock/pipeline --image "$(IMAGE)"
+
+alerts: $(BIN)/installed ## Prove the monitoring: each alert by its fault, a rollout that wakes nobody
+	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
+	@$(BIN)/pytest tests/drydock/alerts --image "$(IMAGE)"
 
 fork: $(BIN)/installed ## Make a fork in a temporary folder, add one of each to it, prove it
 	@$(BIN)/pytest -rP tests/drydock/fork

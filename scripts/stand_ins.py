@@ -2,7 +2,7 @@
 
 The stand-ins are built from Debian's packages, in deploy/stand-ins, with as much of the official
 images' interface as is used here. compose.yaml stays as it is: a link makes compose read
-deploy/stand-ins/compose.yaml after it.
+deploy/stand-ins/compose.yaml after it. Those of the monitoring are one: scripts/observe.py.
 """
 
 from __future__ import annotations
@@ -15,27 +15,31 @@ from common import ROOT, die, say, step
 FOLDER = ROOT / "deploy/stand-ins"
 LINK = ROOT / "compose.override.yaml"  # compose reads a file of this name by itself
 TARGET = "deploy/stand-ins/compose.yaml"
-NAMES = {"db": "postgres", "gateway": "gateway"}  # of the stand-in for each service
+STACK = {"db": "postgres", "gateway": "gateway"}  # the stand-in for each service
+MONITORING = dict.fromkeys(
+    ("prometheus", "alertmanager", "postgres-exporter", "blackbox-exporter"), "monitoring"
+)
 
 
 def official(service: str) -> str:
-    """The image that compose.yaml names for the service: name:tag@digest."""
+    """The image that the service's compose file names: name:tag@digest."""
+    file = "deploy/monitoring/compose.yaml" if service in MONITORING else "compose.yaml"
     pattern = rf"^  {service}:\n(?:(?!  \w).*\n)*?    image: (\S+@sha256:\w{{64}})$"
-    found = re.search(pattern, (ROOT / "compose.yaml").read_text(), re.MULTILINE)
+    found = re.search(pattern, (ROOT / file).read_text(), re.MULTILINE)
     if not found:
-        die(f"compose.yaml: no image with a digest for the service {service}")
+        die(f"{file}: no image with a digest for the service {service}")
     return found[1]
 
 
 def stand_in(service: str) -> str:
     """The stand-in's name."""
-    return f"drydock-stand-in-{NAMES[service]}"
+    return f"drydock-stand-in-{(STACK | MONITORING)[service]}"
 
 
 def build(service: str) -> None:
     """Build the stand-in for the service's official image."""
     name = stand_in(service)
-    file = FOLDER / f"{NAMES[service]}.Dockerfile"
+    file = FOLDER / f"{(STACK | MONITORING)[service]}.Dockerfile"
     # Always, since the cache makes it cheap and its folder may have changed. Without provenance,
     # which has the time in it: the image would be new each time, and its container replaced.
     command = ["docker", "build", "--provenance=false", "--tag", name, "--file", str(file)]
@@ -55,9 +59,9 @@ def put_in_place() -> bool:
 
     Returns whether that is so.
     """
-    wanted = not all(base.is_at_hand(official(service)) for service in NAMES)
+    wanted = not all(base.is_at_hand(official(service)) for service in STACK)
     if wanted:  # all of them, since the one file names all
-        for service in NAMES:
+        for service in STACK:
             build(service)
     ours = LINK.is_symlink() and str(LINK.readlink()) == TARGET
     if wanted and not ours:

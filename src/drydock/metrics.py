@@ -83,6 +83,9 @@ dropped = Counter(
     "Connections that the server dropped, by the bound that they exceeded.",
     ("reason",),
 )
+# There from the start, as 0: of a series that begins with 5 Prometheus sees no increase.
+for reason in ("body", "head", "idle", "memory", "overload", "send", "slow"):
+    dropped.labels(reason)
 rejected = Counter(
     "http_requests_rejected_total",
     "Requests that were not valid or too large, and never reached the application.",
