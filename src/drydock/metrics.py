@@ -19,7 +19,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, values
 from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.exposition import make_wsgi_app
+from prometheus_client.exposition import choose_encoder, make_wsgi_app
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
@@ -150,13 +150,19 @@ class Container(Collector):
 REGISTRY.register(Container())
 
 
-def _application() -> WSGIApplication:
+def _registry() -> CollectorRegistry:
     if DIRECTORY not in os.environ:
-        return make_wsgi_app()
+        return REGISTRY
     registry = CollectorRegistry()
     MultiProcessCollector(registry)
     registry.register(Container())
-    return make_wsgi_app(registry)
+    return registry
+
+
+def render(accept: str) -> tuple[bytes, str]:
+    """All metrics, and their type, for a client that sent `accept` in its field Accept."""
+    encoder, content_type = choose_encoder(accept)
+    return encoder(_registry()), content_type
 
 
 class MetricsPort:
@@ -166,7 +172,7 @@ class MetricsPort:
         """Wrap `application`, which is served at every other port."""
         self.application = application
         self.port = str(port)
-        self.metrics = _application()
+        self.metrics = make_wsgi_app(_registry())
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:  # noqa: ANN401
         """Respond to a request."""

@@ -31,7 +31,7 @@ from drydock.server.log_output import output
 from drydock.server.loop import Loop
 from drydock.server.poller import Poller
 from drydock.server.pool import ThreadPool
-from drydock.server.probe import LivenessProbe
+from drydock.server.probe import Probes
 from drydock.server.shutdown import Shutdown
 
 if TYPE_CHECKING:
@@ -97,9 +97,9 @@ class Worker(ThreadWorker):
         self.ledger = Ledger(self.settings.web_buffer_bytes or plan().buffer)
         poller = Poller()
         self.pool = ThreadPool(self.cfg.threads, self._serve, poller.wake, log)
-        self.probe = LivenessProbe(self.cfg, self.settings, self.pool, self._closes)
+        self.probes = Probes(self.cfg, self.settings, self.pool, self._closes)
         self.lifecycle = Lifecycle(
-            self.cfg, self.settings, poller, self.pool, self.ledger, self.probe
+            self.cfg, self.settings, poller, self.pool, self.ledger, self.probes
         )
         self.acceptor = Acceptor(self.slot, limit, poller, self.lifecycle, self.ledger)
         self.bounds = Bounds(self.lifecycle, self.pool, self.ledger, log)

@@ -108,6 +108,13 @@ def test_port_0_turns_them_off(build: Build) -> None:
     assert client.get("/metrics", base_url="http://localhost:9464").status_code == 404
 
 
+def test_the_server_s_settings_are_made_before_the_metrics_are_imported() -> None:
+    """They set the directory: later, each worker would show its own numbers alone."""
+    code = "import sys, drydock.server.config; print('prometheus_client' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 WORKERS = """
 import os, sys
 from drydock import metrics
