@@ -92,11 +92,15 @@ def main() -> None:
 
 def take_graph(browser: Browser) -> bool:
     """Take Prometheus' own graph of the last minutes; False if it does not run."""
-    address = f"http://localhost:{os.environ.get('PROMETHEUS_PORT') or 9090}/graph"
+    address = f"http://localhost:{os.environ.get('PROMETHEUS_PORT') or 9090}"
     fields = {"g0.expr": QUERY, "g0.tab": "0", "g0.range_input": "5m", "g0.stacked": "1"}
+    query = f"graph?{urllib.parse.urlencode(fields)}"
     page = browser.new_page(viewport={"width": 1000, "height": 760})
     try:
-        page.goto(f"{address}?{urllib.parse.urlencode(fields)}")
+        # Debian's package has an older page, under a name of its own.
+        found = page.goto(f"{address}/classic/{query}")
+        if found is None or not found.ok:
+            page.goto(f"{address}/{query}")
     except Error:
         return False
     page.wait_for_load_state("networkidle")

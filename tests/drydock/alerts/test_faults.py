@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from watched import Watched
 
-PATIENCE = 60  # seconds
+PATIENCE = 90  # seconds
 
 
 @pytest.fixture
