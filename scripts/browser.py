@@ -105,7 +105,7 @@ def take_graph(browser: Browser) -> bool:
         return False
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(2000)  # the lines are drawn after that
-    page.screenshot(path=GRAPH)
+    page.screenshot(path=GRAPH, full_page=True)
     return True
 
 

@@ -15,7 +15,7 @@ from watched import Watched, often
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FACTOR = 20  # by which windows and waits are shorter where a fault is made
+FACTOR = 15  # by which windows and waits are shorter where a fault is made
 
 
 @pytest.fixture(scope="session")

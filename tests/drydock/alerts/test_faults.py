@@ -123,6 +123,9 @@ def test_no_replica_at_all_pages(calm: Watched) -> None:
 
 
 def test_a_replica_that_is_gone_is_missed(calm: Watched) -> None:
+    """It is compared with a quarter of an hour ago, which here is a minute."""
+    lately = 'min_over_time(count(up{job="app"} == 1)[60s:1s])'
+    eventually(lambda: calm.value(lately) == 3, PATIENCE, "a minute with three replicas", every=1)
     container = calm.containers("app")[0]
     docker("kill", container)
     try:

@@ -70,6 +70,7 @@ def receiver(tmp_path: Path) -> Iterator[Receiver]:
         )
         yield found
     finally:
+        found.server.close()
         docker("rm", "--force", name, check=False)
         docker("image", "rm", "--force", f"{name}:latest", check=False)
 
