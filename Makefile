@@ -33,9 +33,10 @@ SIDE_BY_SIDE := $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-re
 # Two stacks at once: each is some seven containers.
 STACKS := $(SIDE_BY_SIDE) --numprocesses 2 tests/drydock/stack
 
-.PHONY: help up down logs dev rollout backup restore debug calls test test-full lint unit image \
-	contract chaos stack pipeline tracing fork mutants bench bench-quick reproduce outdated changes save push sbom \
-	scan rehearse publish join sign verify tag adopt update adopted release lock upgrade migration format venv docs \
+.PHONY: help up down logs dev rollout observe backup restore debug calls test test-full lint unit image \
+	contract chaos stack pipeline tracing alerts fork mutants bench bench-quick reproduce outdated changes save \
+	push sbom scan rehearse publish join sign verify tag adopt update adopted release lock upgrade migration format \
+	venv docs \
 	screenshot clean python
 
 help: ## Show this list
@@ -45,8 +46,8 @@ help: ## Show this list
 up: python ## Build and start the stack, wait until it is healthy, show where it is
 	@$(PYTHON) scripts/stack.py up
 
-down: ## Stop the stack; the data is kept
-	@docker compose --profile '*' down
+down: ## Stop the stack, and its monitoring; the data is kept
+	@docker compose --profile '*' down --remove-orphans
 
 logs: ## Show what the stack prints; in a terminal, as it comes
 	@docker compose --ansi never --profile '*' logs $$(if [[ -t 1 ]]; then echo --follow; fi)
@@ -56,6 +57,9 @@ dev: python ## Run the stack for development: an edit in src/ is served at once;
 
 rollout: python ## Replace the service by what is in this checkout, without a pause
 	@$(PYTHON) scripts/rollout.py
+
+observe: python ## Start the stack with its monitoring: Prometheus, alerts, a dashboard
+	@$(PYTHON) scripts/observe.py
 
 backup: python ## Save the database to a file: make backup FILE=app.dump
 	@$(PYTHON) scripts/backup.py backup $(if $(FILE),"$(FILE)")
@@ -82,7 +86,7 @@ test: lint unit image ## Prove each promise of the service, the image and the st
 
 # What each verb below proves at length with TEST_FULL=1 is listed in docs/testing.md.
 test-full: export TEST_FULL := 1
-test-full: test pipeline tracing fork mutants ## Prove all of it at length, as CI does nightly
+test-full: test pipeline tracing alerts fork mutants ## Prove all of it at length, as CI does nightly
 
 lint: $(BIN)/installed ## Check Dockerfiles, Python, shell scripts, workflows and the compose file
 	$(BIN)/ruff format --check
@@ -92,7 +96,7 @@ lint: $(BIN)/installed ## Check Dockerfiles, Python, shell scripts, workflows an
 	$(BIN)/hadolint $(DOCKERFILES)
 	$(BIN)/shellcheck .ci/run $(wildcard deploy/*/*.sh deploy/*/*.envsh)
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml deploy/*/compose.yaml \
-		deploy/stand-ins/without-database.yaml
+		deploy/stand-ins/*.yaml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*.yml
@@ -124,6 +128,10 @@ pipeline: $(BIN)/installed ## Prove the verbs of the pipeline: build, push, sign
 tracing: $(BIN)/installed ## Prove the traces of an image that makes some, in a real receiver
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
 	@$(BIN)/pytest -rP tests/drydock/tracing --image "$(IMAGE)"
+
+alerts: $(BIN)/installed ## Prove the monitoring: each alert by its fault, a rollout that wakes nobody
+	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
+	@$(BIN)/pytest tests/drydock/alerts --image "$(IMAGE)"
 
 fork: $(BIN)/installed ## Make a fork in a temporary folder, add one of each to it, prove it
 	@$(BIN)/pytest -rP tests/drydock/fork

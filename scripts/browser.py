@@ -1,6 +1,7 @@
 """Get a Chromium, for the page's tests and for its picture in the docs.
 
-As a script: take docs/page.png from the stack that is running at http://localhost:$PORT.
+As a script: take docs/page.png from the stack that is running at http://localhost:$PORT and, where
+`make observe` runs as well, docs/monitoring.png from its Prometheus.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import contextlib
 import importlib.metadata
 import os
 import shutil
+import urllib.parse
 from typing import TYPE_CHECKING
 
 from playwright.sync_api import Error, sync_playwright
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 PICTURE = ROOT / "docs" / "page.png"
+GRAPH = ROOT / "docs" / "monitoring.png"
+QUERY = 'sum by (status) (rate(http_requests_total{job="app",route!~"/livez|/readyz"}[30s]))'
 # Ubuntu's chromium is a snap, which needs systemd; Chrome is what its CI machines have.
 NAMES = ("chromium", "google-chrome")
 
@@ -81,7 +85,28 @@ def main() -> None:
         except Error as error:
             die(f"{address} does not show blogs; `make up`? {error.message.splitlines()[0]}")
         page.screenshot(path=PICTURE, full_page=True)
-    say(f"wrote {PICTURE.relative_to(ROOT)}, {PICTURE.stat().st_size / 1000:.0f} kB")
+        pictures = [PICTURE, *([GRAPH] if take_graph(browser) else [])]
+    for picture in pictures:
+        say(f"wrote {picture.relative_to(ROOT)}, {picture.stat().st_size / 1000:.0f} kB")
+
+
+def take_graph(browser: Browser) -> bool:
+    """Take Prometheus' own graph of the last minutes; False if it does not run."""
+    address = f"http://localhost:{os.environ.get('PROMETHEUS_PORT') or 9090}"
+    fields = {"g0.expr": QUERY, "g0.tab": "0", "g0.range_input": "5m", "g0.stacked": "1"}
+    query = f"graph?{urllib.parse.urlencode(fields)}"
+    page = browser.new_page(viewport={"width": 1000, "height": 760})
+    try:
+        # Debian's package has an older page, under a name of its own.
+        found = page.goto(f"{address}/classic/{query}")
+        if found is None or not found.ok:
+            page.goto(f"{address}/{query}")
+    except Error:
+        return False
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(2000)  # the lines are drawn after that
+    page.screenshot(path=GRAPH, full_page=True)
+    return True
 
 
 if __name__ == "__main__":

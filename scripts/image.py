@@ -302,7 +302,8 @@ def remove() -> None:
     """Remove the images that `build` made, and all stand-ins."""
     stand_ins.remove_link()
     bases = output("docker", "image", "ls", "--quiet", base.STAND_IN) or ""
-    made = (*map(name, TARGETS), *map(peer, PEERS), *map(stand_ins.stand_in, stand_ins.NAMES))
+    stood_in = {*map(stand_ins.stand_in, stand_ins.STACK | stand_ins.MONITORING)}
+    made = (*map(name, TARGETS), *map(peer, PEERS), *stood_in)
     for image in (*made, registry.TOOLS, *bases.split()):
         if is_here(image):
             output("docker", "image", "rm", "--force", image)

@@ -32,6 +32,7 @@ PATTERNS = {
         "gunicorn.conf.py",
         "requirements/*.list",
         "deploy/seccomp.json",
+        "deploy/monitoring/alertmanager.yaml",
         "SECURITY.md",
         ".github/dependabot.yml",
         ".github/workflows/*",

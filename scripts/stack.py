@@ -82,10 +82,15 @@ def projects() -> tuple[str, str]:
     return name, f"{name}-dev"
 
 
+def volumes(*names: str) -> list[str]:
+    """Those of the stack's volumes with these names that there are, by the engine's names."""
+    found = [f"{project}_{name}" for project in projects() for name in names]
+    return [name for name in found if output("docker", "volume", "inspect", name) is not None]
+
+
 def databases() -> list[str]:
     """The volumes with databases that there are."""
-    volumes = [f"{project}_db" for project in projects()]
-    return [name for name in volumes if output("docker", "volume", "inspect", name) is not None]
+    return volumes("db")
 
 
 def make_secrets() -> None:
@@ -94,27 +99,36 @@ def make_secrets() -> None:
     Compose mounts these files into containers whose users are not the one here, so anyone may
     read them; but their folder lets nobody else in, so on this machine nobody can.
     """
-    FOLDER.mkdir(exist_ok=True)
-    FOLDER.chmod(0o700)
     # Without a database compose.yaml names less.
     for name in (name for name in SECRETS if name in config().get("secrets", {})):
-        file = FOLDER / name
-        if file.exists() or file.is_symlink():
-            continue
-        if name != "api_token" and databases():
+        if name != "api_token" and not has_secret(name) and databases():
             die(
                 f"secrets/{name} is missing, but there is a database already: put the file back,"
                 " or choose a new password. If an older version made the database, with one role"
                 " for all, it has to be taken over. docs/stack.md tells how to do either"
             )
-        descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o444)
-        with os.fdopen(descriptor, "w") as stream:
-            os.fchmod(stream.fileno(), 0o444)  # whatever the umask took away
-            stream.write(secrets.token_urlsafe(32) + "\n")
-        say(f"made secrets/{name}")
+        make_secret(name)
     for each in config().get("secrets", {}).values():
         if "file" in each:
             check_secret(Path(each["file"]))
+
+
+def has_secret(name: str) -> bool:
+    """Whether there is a file for the secret, of whatever kind."""
+    return (FOLDER / name).exists() or (FOLDER / name).is_symlink()
+
+
+def make_secret(name: str) -> None:
+    """Make the secret's file, if it is missing."""
+    FOLDER.mkdir(exist_ok=True)
+    FOLDER.chmod(0o700)
+    if has_secret(name):
+        return
+    descriptor = os.open(FOLDER / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o444)
+    with os.fdopen(descriptor, "w") as stream:
+        os.fchmod(stream.fileno(), 0o444)  # whatever the umask took away
+        stream.write(secrets.token_urlsafe(32) + "\n")
+    say(f"made secrets/{name}")
 
 
 def check_secret(file: Path) -> None:
@@ -132,8 +146,8 @@ def check_secret(file: Path) -> None:
 
 def check_modes() -> None:
     """Check that the containers' users can read what is mounted; a strict umask forbids that."""
-    for folder in ("deploy/gateway", "deploy/postgres", "deploy/tls"):
-        for file in (ROOT / folder).rglob("*"):
+    for folder in ("gateway", "grafana", "monitoring", "postgres", "tls"):
+        for file in (ROOT / "deploy" / folder).rglob("*"):
             # The gateway's entry point leaves out, without a word, what it may not run.
             needed = 0o555 if file.is_dir() or file.suffix == ".envsh" else 0o444
             if file.stat().st_mode & needed != needed:
@@ -302,11 +316,12 @@ def agreed(question: str) -> bool:
 def clean() -> None:
     """Remove the stack's containers and networks; its data only if somebody says so."""
     for project in projects():
-        done = compose("--project-name", project, *ALL_PROFILES, "down")
+        done = compose("--project-name", project, *ALL_PROFILES, "down", "--remove-orphans")
         if done.returncode != 0:
             fail(f"the stack {project} could not be removed", done)
-    for volume in databases():
-        if not agreed(f"Delete the database in the volume {volume} for good?"):
+    for volume in (*databases(), *volumes("prometheus", "alertmanager")):
+        what = "the database" if volume.endswith("_db") else "what was measured,"
+        if not agreed(f"Delete {what} in the volume {volume} for good?"):
             say(f"kept {volume}")
             continue
         removed = capture("docker", "volume", "rm", volume)

@@ -2,7 +2,7 @@
 
 The stand-ins are built from Debian's packages, in deploy/stand-ins, with as much of the official
 images' interface as is used here. compose.yaml stays as it is: a link makes compose read a file of
-deploy/stand-ins after it.
+deploy/stand-ins after it. Those of the monitoring are one: scripts/observe.py.
 """
 
 from __future__ import annotations
@@ -16,33 +16,37 @@ FOLDER = ROOT / "deploy/stand-ins"
 LINK = ROOT / "compose.override.yaml"  # compose reads a file of this name by itself
 TARGET = "deploy/stand-ins/compose.yaml"
 TARGETS = (TARGET, "deploy/stand-ins/without-database.yaml")
-NAMES = {"db": "postgres", "gateway": "gateway"}  # of the stand-in for each service
+STACK = {"db": "postgres", "gateway": "gateway"}  # the stand-in for each service
+MONITORING = dict.fromkeys(
+    ("prometheus", "alertmanager", "postgres-exporter", "blackbox-exporter"), "monitoring"
+)
 
 
 def services() -> list[str]:
     """The services with an official image: a stack may have no database, or one of elsewhere."""
     text = (ROOT / "compose.yaml").read_text()
-    return [name for name in NAMES if re.search(rf"^  {name}:$", text, re.MULTILINE)]
+    return [name for name in STACK if re.search(rf"^  {name}:$", text, re.MULTILINE)]
 
 
 def official(service: str) -> str:
-    """The image that compose.yaml names for the service: name:tag@digest."""
+    """The image that the service's compose file names: name:tag@digest."""
+    file = "deploy/monitoring/compose.yaml" if service in MONITORING else "compose.yaml"
     pattern = rf"^  {service}:\n(?:(?!  \w).*\n)*?    image: (\S+@sha256:\w{{64}})$"
-    found = re.search(pattern, (ROOT / "compose.yaml").read_text(), re.MULTILINE)
+    found = re.search(pattern, (ROOT / file).read_text(), re.MULTILINE)
     if not found:
-        die(f"compose.yaml: no image with a digest for the service {service}")
+        die(f"{file}: no image with a digest for the service {service}")
     return found[1]
 
 
 def stand_in(service: str) -> str:
     """The stand-in's name."""
-    return f"drydock-stand-in-{NAMES[service]}"
+    return f"drydock-stand-in-{(STACK | MONITORING)[service]}"
 
 
 def build(service: str) -> None:
     """Build the stand-in for the service's official image."""
     name = stand_in(service)
-    file = FOLDER / f"{NAMES[service]}.Dockerfile"
+    file = FOLDER / f"{(STACK | MONITORING)[service]}.Dockerfile"
     # Always, since the cache makes it cheap and its folder may have changed. Without provenance,
     # which has the time in it: the image would be new each time, and its container replaced.
     command = ["docker", "build", "--provenance=false", "--tag", name, "--file", str(file)]

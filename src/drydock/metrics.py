@@ -12,22 +12,28 @@ import functools
 import os
 import socket
 import threading
+import time
 from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
-from prometheus_client.exposition import make_wsgi_app
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, values
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import choose_encoder, make_wsgi_app
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 from drydock.failures import not_bound
+from drydock.server import limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"  # the variable that prometheus_client reads
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+STARTED = time.time()  # seconds since 1970: of the service, for workers are forked later
 
 _slots = ["main"]  # the one that this process counts in
 on_entry: list[Callable[[int], None]] = []  # each gets the number of a new worker's threads
@@ -50,12 +56,28 @@ writers = Counter(
     ("place",),
 )
 in_flight = Gauge("http_requests_in_flight", "Requests in flight.", multiprocess_mode="livesum")
+queued = Gauge(
+    "http_requests_queued", "Requests that wait for a thread.", multiprocess_mode="livesum"
+)
+open_connections = Gauge(
+    "http_connections", "Connections that clients have open.", multiprocess_mode="livesum"
+)
+open_connections_limit = Gauge(
+    "http_connections_limit", "Connections that clients may have.", multiprocess_mode="livesum"
+)
 workers = Gauge("app_workers", "Worker processes.", multiprocess_mode="livesum")
+threads = Gauge("app_threads", "Threads that serve requests.", multiprocess_mode="livesum")
+workers_crashed = Counter(
+    "app_workers_crashed_total", "Worker processes that ended without being asked to."
+)
 dropped = Counter(
     "http_connections_dropped_total",
     "Connections that the server dropped, by the bound that they exceeded.",
     ("reason",),
 )
+# There from the start, as 0: of a series that begins with 5 Prometheus sees no increase.
+for reason in ("body", "head", "idle", "memory", "overload", "send", "slow"):
+    dropped.labels(reason)
 rejected = Counter(
     "http_requests_rejected_total",
     "Requests that were not valid or too large, and never reached the application.",
@@ -83,12 +105,13 @@ def count(method: str, route: str | None, status: str, seconds: float) -> None:
     histogram.observe(seconds)
 
 
-def enter_slot(slot: int, threads: int) -> None:
-    """Make this process, a new worker with `threads` threads, count in the files of `slot`."""
+def enter_slot(slot: int, size: int) -> None:
+    """Make this process, a new worker with `size` threads, count in the files of `slot`."""
     _slots[0] = str(slot)
     workers.set(1)
+    threads.set(size)
     for note in on_entry:
-        note(threads)
+        note(size)
 
 
 def leave_slot(slot: int) -> None:
@@ -97,12 +120,42 @@ def leave_slot(slot: int) -> None:
         mark_process_dead(slot)
 
 
-def _application() -> WSGIApplication:
+class Container(Collector):
+    """What is true of the container as a whole, read when it is asked for."""
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield its start, its memory, and the limit of that if there is one."""
+        start = GaugeMetricFamily(
+            "app_start_time_seconds",
+            "When the service started; the label says in which container, by its host name.",
+            labels=("container",),
+        )
+        start.add_metric([socket.gethostname()], STARTED)
+        yield start
+        used, limit = limits.memory_used(), limits.read().memory
+        if used is not None:
+            about = "Memory of the container, without files that the kernel can drop."
+            yield GaugeMetricFamily("app_memory_bytes", about, used)
+        if limit is not None:
+            yield GaugeMetricFamily("app_memory_limit_bytes", "Memory allowed.", limit)
+
+
+REGISTRY.register(Container())
+
+
+def _registry() -> CollectorRegistry:
     if DIRECTORY not in os.environ:
-        return make_wsgi_app()
+        return REGISTRY
     registry = CollectorRegistry()
     MultiProcessCollector(registry)
-    return make_wsgi_app(registry)
+    registry.register(Container())
+    return registry
+
+
+def render(accept: str) -> tuple[bytes, str]:
+    """All metrics, and their type, for a client that sent `accept` in its field Accept."""
+    encoder, content_type = choose_encoder(accept)
+    return encoder(_registry()), content_type
 
 
 class MetricsPort:
@@ -112,7 +165,7 @@ class MetricsPort:
         """Wrap `application`, which is served at every other port."""
         self.application = application
         self.port = str(port)
-        self.metrics = _application()
+        self.metrics = make_wsgi_app(_registry())
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:  # noqa: ANN401
         """Respond to a request."""

@@ -10,6 +10,7 @@ import logging
 import sqlite3
 from typing import TYPE_CHECKING
 
+from prometheus_client import Counter
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import ServiceUnavailable
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Response
 
 log = logging.getLogger("app.errors")
+
+count = Counter(
+    "app_database_outages_total", "Requests that got a 503, as the database was not available."
+)
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html, by the beginning of the code.
 # Not 25006 (a read-only transaction), 42 (a missing table, no permission) nor 58 (a broken disk):
@@ -63,6 +68,7 @@ def database_error(error: DBAPIError | PoolTimeout) -> Response:
     """
     if not is_temporary(error):
         raise error
+    count.inc()
     log.error("the database is not available: %s", str(error).partition("\n")[0])
     detail = "The database is not available."
     return problem(ServiceUnavailable(detail, retry_after=RETRY_AFTER))

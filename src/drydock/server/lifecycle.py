@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from drydock.server.ledger import Ledger
     from drydock.server.poller import Poller
     from drydock.server.pool import ThreadPool
-    from drydock.server.probe import LivenessProbe
+    from drydock.server.probe import Probes
     from drydock.settings import BaseSettings
 
 MIN_IDLE = 1.0  # seconds for which a connection has to be idle before it may be closed early
@@ -43,7 +43,7 @@ class Lifecycle:
         poller: Poller,
         pool: ThreadPool,
         ledger: Ledger,
-        probe: LivenessProbe,
+        probes: Probes,
     ) -> None:
         """Begin without connections; `pool` serves their requests, `ledger` bounds what is kept.
 
@@ -54,7 +54,7 @@ class Lifecycle:
         self.poller = poller
         self.pool = pool
         self.ledger = ledger
-        self.probe = probe
+        self.probes = probes
         self.linger = Linger(settings.web_send_timeout, poller, self.drop)
         # A body that is larger than the first is not kept, one larger than the second is rejected.
         self.body_limits = ledger.limit // 8, settings.max_body_bytes
@@ -187,7 +187,7 @@ class Lifecycle:
         self.receiving.pop(connection, None)
         self.parked.pop(connection, None)
         pool = self.pool
-        if pool.busy and (alive := self.probe.respond(connection)):
+        if pool.busy and (alive := self.probes.respond(connection)):
             response, keep_alive = alive
             self.respond(connection, response, keep_alive=keep_alive)
             return

@@ -1,4 +1,8 @@
-"""Which liveness probes the main loop responds to by itself, while all threads are busy."""
+"""What the main loop responds to by itself, while all threads are busy.
+
+A liveness probe, since a worker that is only overloaded must not be restarted; and the metrics, for
+else nobody would see an overload while there is one.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +22,12 @@ if TYPE_CHECKING:
     from drydock.server.pool import ThreadPool
     from drydock.settings import BaseSettings
 
-REQUEST = b"GET /livez HTTP/1."
+LIVENESS = b"GET /livez HTTP/1."
+METRICS = b"GET /metrics HTTP/1."
 
 
-class LivenessProbe:
-    """Recognises the probes, and decides whether the worker is alive."""
+class Probes:
+    """Recognises the requests, and decides whether the worker is alive."""
 
     def __init__(
         self, cfg: Config, settings: BaseSettings, pool: ThreadPool, closes: Callable[[], bool]
@@ -40,22 +45,23 @@ class LivenessProbe:
     def respond(self, connection: Connection) -> tuple[bytes, bool] | None:
         """The response, and whether another request may follow it; None if a thread has to respond.
 
-        Only a valid probe gets one, while the worker is overloaded but alive: while its threads
-        make progress. Restarting a worker that is only overloaded makes the overload worse, but a
-        hang has to show. The port of the metrics has no probe.
+        Only a valid request gets one. Each port has its own: a probe, while the worker is
+        overloaded but alive, which is while its threads make progress, for a hang has to show; the
+        metrics, which show it.
         """
-        if (
-            not connection.buffer.startswith(REQUEST)
-            or connection.server[1] == self.metrics_port
-            or time.monotonic() - self.pool.last_progress >= self.hang_timeout
-        ):
+        asks_metrics = connection.server[1] == self.metrics_port
+        if not connection.buffer.startswith(METRICS if asks_metrics else LIVENESS):
+            return None
+        if not asks_metrics and time.monotonic() - self.pool.last_progress >= self.hang_timeout:
             return None
         request = self._parse(connection)
         if request is None:
             return None
         keep_alive = not (request.should_close() or self.closes() or not self.cfg.keepalive)
-        given = ",".join(value for name, value in request.headers if name == "X-REQUEST-ID")
-        return responses.alive(request.version, given, keep_alive=keep_alive), keep_alive
+        make = responses.measured if asks_metrics else responses.alive
+        field = "ACCEPT" if asks_metrics else "X-REQUEST-ID"
+        given = ",".join(value for name, value in request.headers if name == field)
+        return make(request.version, given, keep_alive=keep_alive), keep_alive
 
     def _parse(self, connection: Connection) -> strict.Request | None:
         """The request in the buffer, if it is one valid request without a body, and nothing more.

@@ -85,3 +85,16 @@ def alive(version: tuple[int, int], given: str, *, keep_alive: bool) -> bytes:
     field = f"X-Request-ID: {logs.request_id(given)}"
     number = ".".join(map(str, version))
     return _message("200 OK", connection, "application/json", body, field, version=number)
+
+
+def measured(version: tuple[int, int], accept: str, *, keep_alive: bool) -> bytes:
+    """The response to `/metrics`.
+
+    `version`: the request's; `accept`: its Accept.
+    """
+    from drydock import metrics  # not before the directory of its files is set
+
+    body, content_type = metrics.render(accept)
+    connection = "keep-alive" if keep_alive else "close"
+    number = ".".join(map(str, version))
+    return _message("200 OK", connection, content_type, body, version=number)

@@ -212,13 +212,18 @@ class Supervisor:
         responded = state.has_flag(worker.slot, state.RESPONDED)
         stopping = state.has_flag(worker.slot, state.STOPPING)
         state.clear_slot(worker.slot)
-        if responded:
-            self.crashes.clear()
-        elif (
+        crashed = (
             getattr(worker, "sets_flags", False)  # gunicorn's own workers set neither
             and state.phase() == state.SERVING
             and not stopping
-        ):
+        )
+        if crashed:
+            from drydock import metrics  # not before the directory of its files is set
+
+            metrics.workers_crashed.inc()
+        if responded:
+            self.crashes.clear()
+        elif crashed:
             now = time.monotonic()
             self.crashes.append(now)
             if len(self.crashes) == MAX_CRASHES and now - self.crashes[0] < CRASH_SECONDS:

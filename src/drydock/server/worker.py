@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 from gunicorn.http.parser import RequestParser
 from gunicorn.workers.gthread import ThreadWorker
 
+from drydock import metrics
 from drydock.server import process_exit, state, strict
 from drydock.server.acceptor import Acceptor
 from drydock.server.bounds import Bounds
@@ -30,7 +31,7 @@ from drydock.server.log_output import output
 from drydock.server.loop import Loop
 from drydock.server.poller import Poller
 from drydock.server.pool import ThreadPool
-from drydock.server.probe import LivenessProbe
+from drydock.server.probe import Probes
 from drydock.server.shutdown import Shutdown
 
 if TYPE_CHECKING:
@@ -96,9 +97,9 @@ class Worker(ThreadWorker):
         self.ledger = Ledger(self.settings.web_buffer_bytes or plan().buffer)
         poller = Poller()
         self.pool = ThreadPool(self.cfg.threads, self._serve, poller.wake, log)
-        self.probe = LivenessProbe(self.cfg, self.settings, self.pool, self._closes)
+        self.probes = Probes(self.cfg, self.settings, self.pool, self._closes)
         self.lifecycle = Lifecycle(
-            self.cfg, self.settings, poller, self.pool, self.ledger, self.probe
+            self.cfg, self.settings, poller, self.pool, self.ledger, self.probes
         )
         self.acceptor = Acceptor(self.slot, limit, poller, self.lifecycle, self.ledger)
         self.bounds = Bounds(self.lifecycle, self.pool, self.ledger, log)
@@ -121,7 +122,9 @@ class Worker(ThreadWorker):
         # gunicorn looks a setting up some 20 times for each request, each time in two steps.
         vars(self.cfg).update({name: each.get() for name, each in self.cfg.settings.items()})
         wanted = self.settings.web_connections or plan().connections
-        self.build(capacity(wanted, self.cfg.threads))
+        limit = capacity(wanted, self.cfg.threads)
+        self.build(limit)
+        metrics.open_connections_limit.set(limit)
         sys.setswitchinterval(SWITCH_INTERVAL)
         output.gathers = True
         super(ThreadWorker, self).init_process()
@@ -163,9 +166,11 @@ class Worker(ThreadWorker):
         self.bounds.report(math.inf)
 
     def _on_tick(self) -> None:
-        """Send the arbiter a heartbeat, and write the log lines that were kept."""
+        """Send the arbiter a heartbeat, write the log lines that were kept, measure what waits."""
         self.notify()
         flush_log()
+        metrics.open_connections.set(len(self.lifecycle.connections))
+        metrics.queued.set(len(self.pool.queued))
 
     def _note_responses(self) -> None:
         """Let the arbiter know that this worker responds; ask it for a successor when it is time.

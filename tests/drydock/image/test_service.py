@@ -453,6 +453,12 @@ def test_the_metrics_say_what_runs_and_how(service: Container) -> None:
     seen = metrics(service)
     assert [name for name in seen if name.startswith("app_build_info{")]
     assert seen["app_workers"] == 2
+    assert seen["app_threads"] == 8
+    assert seen["http_connections"] >= 1
+    assert seen["http_connections_limit"] > seen["http_connections"]
+    assert seen["http_requests_queued"] == seen["app_workers_crashed_total"] == 0
+    assert seen["app_memory_limit_bytes"] == 256 * 2**20
+    assert 20e6 < seen["app_memory_bytes"] < seen["app_memory_limit_bytes"]
     assert "http_requests_in_flight" in seen
 
 

@@ -168,19 +168,53 @@ TREES: dict[str, tuple[str | None, str | None, dict[str, str], Limits]] = {
 }
 
 
-@pytest.mark.parametrize("tree", TREES)
-def test_the_limits_are_read_from(tree: str, tmp_path: Path) -> None:
-    groups, mounts, files, expected = TREES[tree]
-    process = tmp_path / "proc" / "self"
+def plant(root: Path, groups: str | None, mounts: str | None, files: dict[str, str]) -> Path:
+    """Write what a process sees of its control groups below `root`; return its folder in /proc."""
+    process = root / "proc" / "self"
     process.mkdir(parents=True)
     for name, text in (("cgroup", groups), ("mountinfo", mounts)):
         if text is not None:
             (process / name).write_text(text)
     for name, text in files.items():
-        file = tmp_path / "sys/fs/cgroup" / name
+        file = root / "sys/fs/cgroup" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text + "\n", encoding="latin-1")
-    assert limits.read(process, tmp_path) == expected
+    return process
+
+
+@pytest.mark.parametrize("tree", TREES)
+def test_the_limits_are_read_from(tree: str, tmp_path: Path) -> None:
+    groups, mounts, files, expected = TREES[tree]
+    assert limits.read(plant(tmp_path, groups, mounts, files), tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("groups", "mounts", "files", "used"),
+    [
+        (
+            "0::/",
+            V2,
+            {"memory.current": "900", "memory.stat": "anon 500\ninactive_file 300\nshmem 9"},
+            600,
+        ),
+        (
+            V1_GROUPS.format("/docker/x"),
+            V1.format("/docker/x"),
+            {
+                "memory/memory.usage_in_bytes": "900",
+                "memory/memory.stat": "inactive_file 1\ntotal_inactive_file 300",
+            },
+            600,
+        ),
+        ("0::/", V2, {"memory.current": "900"}, 900),
+        ("0::/", V2, {"memory.max": "900"}, None),
+        (None, None, {}, None),
+    ],
+)
+def test_the_memory_in_use_is_what_the_kernel_can_t_drop(
+    groups: str | None, mounts: str | None, files: dict[str, str], used: int | None, tmp_path: Path
+) -> None:
+    assert limits.memory_used(plant(tmp_path, groups, mounts, files), tmp_path) == used
 
 
 def test_the_limits_are_read_here_as_well() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -80,6 +81,18 @@ def test_the_build_is_named(build: Build) -> None:
     assert "abc123" in [labels["revision"] for labels in found]
 
 
+def test_the_container_s_start_is_the_same_whenever_it_is_asked_for(build: Build) -> None:
+    """A restart is a change of it; so nothing else may be."""
+    client = build(metrics_port=9464).test_client()
+    seen: set[str] = set()
+    for _ in range(2):
+        text = client.get("/metrics", base_url="http://localhost:9464").get_data(as_text=True)
+        seen.update(line for line in text.splitlines() if line.startswith("app_start_time_seconds"))
+    (line,) = seen
+    assert 0 < time.time() - float(line.split()[1]) < 3600
+    assert f'container="{socket.gethostname()}"' in line
+
+
 def test_they_are_at_their_own_port_and_nothing_else_is(build: Build) -> None:
     client = build(metrics_port=9464).test_client()
     metrics = client.get("/metrics", base_url="http://localhost:9464")
@@ -93,6 +106,13 @@ def test_they_are_at_their_own_port_and_nothing_else_is(build: Build) -> None:
 def test_port_0_turns_them_off(build: Build) -> None:
     client = build(metrics_port=0).test_client()
     assert client.get("/metrics", base_url="http://localhost:9464").status_code == 404
+
+
+def test_the_server_s_settings_are_made_before_the_metrics_are_imported() -> None:
+    """They set the directory: later, each worker would show its own numbers alone."""
+    code = "import sys, drydock.server.config; print('prometheus_client' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 WORKERS = """
@@ -131,6 +151,8 @@ def test_recycled_workers_lose_no_count_and_leave_no_file_behind(tmp_path: Path)
     assert "http_requests_in_flight 1.0" in printed
     assert "app_workers 1.0" in printed
     assert "app_database_connections" not in printed
+    assert "app_threads 4.0" in printed
+    assert 'app_start_time_seconds{container="' in printed
     assert len(list(tmp_path.iterdir())) <= 8
 
 

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import text
 
 from drydock import State
@@ -149,8 +150,10 @@ def test_a_fault_is_a_500_with_its_trace_in_the_log_and_no_client_s_data(
 def test_what_is_temporary_is_a_503_and_one_line_in_the_log(
     build: Build, capfd: pytest.CaptureFixture[str], outage: str
 ) -> None:
+    before = REGISTRY.get_sample_value("app_database_outages_total") or 0.0
     response = respond(build, OUTAGES[outage])
     assert response.status_code == 503
+    assert REGISTRY.get_sample_value("app_database_outages_total") == before + 1
     assert response.headers["Retry-After"]
     assert response.get_json(force=True)["detail"] == "The database is not available."
     logged = capfd.readouterr().out

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from gunicorn.errors import HaltServer
+from prometheus_client import REGISTRY
 
 from drydock.server import state, supervisor
 
@@ -221,6 +222,21 @@ def test_workers_that_die_before_their_first_response_end_it(arbiter: Any) -> No
         supervisor.note_end(arbiter, dead)
     with pytest.raises(HaltServer, match="5 workers in a row"):
         supervisor.note_end(arbiter, dead)
+
+
+def test_the_metrics_count_workers_that_ended_without_being_asked_to(arbiter: Any) -> None:
+    def count() -> float:
+        return REGISTRY.get_sample_value("app_workers_crashed_total") or 0.0
+
+    supervisor.take_over(arbiter, 0)
+    before = count()
+    for flags, crashed in ((0, 1), (state.RESPONDED, 2), (state.STOPPING, 2)):
+        state.set_flag(7, flags)
+        supervisor.note_end(arbiter, FakeWorker(9, 7))  # type: ignore[arg-type]
+        assert count() == before + crashed
+    state.begin_drain()
+    supervisor.note_end(arbiter, FakeWorker(9, 7))  # type: ignore[arg-type]
+    assert count() == before + 2
 
 
 def test_workers_that_set_no_flags_are_no_crash_loop(arbiter: Any) -> None:

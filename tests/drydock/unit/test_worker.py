@@ -795,14 +795,24 @@ def test_while_it_ends_no_connection_is_kept_for_a_probe(run: Callable[..., Runn
         running.application.go_on.set()
 
 
-def test_the_port_of_the_metrics_serves_no_probe(
+def test_the_port_of_the_metrics_serves_these_and_no_probe_while_all_threads_are_busy(
     run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Of an overload Prometheus would else see nothing; and not of a hang either."""
     running = run(WEB_THREADS="1", WEB_QUEUE_TIMEOUT="1")
-    monkeypatch.setattr(running.worker.probe, "metrics_port", running.port)
     with running.connect(GET % b"wait"):
         assert running.application.entered.wait(20)
+        assert running.ask(GET % b"metrics").startswith(b"HTTP/1.1 503 ")  # not at this port
+        monkeypatch.setattr(running.worker.probes, "metrics_port", running.port)
         assert running.ask(PROBE + b"\r\n").startswith(b"HTTP/1.1 503 ")
+        running.worker.pool.last_progress = time.monotonic() - running.worker.cfg.timeout
+        response = running.ask(closing(GET % b"metrics"))
+        assert response.startswith(b"HTTP/1.1 200 ")
+        assert b"\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n" in response
+        head, _, body = response.partition(b"\r\n\r\n")
+        assert f"\r\nContent-Length: {len(body)}\r\n".encode() in head
+        assert b"\nhttp_requests_queued " in body
+        assert running.ask(POST % b"metrics" + b"\r\n").startswith(b"HTTP/1.1 503 ")
         running.application.go_on.set()
 
 
