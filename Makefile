@@ -32,7 +32,7 @@ SIDE_BY_SIDE := $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-re
 STACKS := $(SIDE_BY_SIDE) --numprocesses 2 tests/drydock/stack
 
 .PHONY: help up down logs dev rollout backup restore debug calls test test-full lint unit image \
-	contract chaos stack pipeline fork mutants bench bench-quick reproduce outdated changes save push sbom scan \
+	contract chaos stack apply pipeline fork mutants bench bench-quick reproduce outdated changes save push sbom scan \
 	rehearse publish join sign verify tag adopt update adopted release lock upgrade migration format venv docs \
 	screenshot clean python
 
@@ -91,6 +91,7 @@ lint: $(BIN)/installed ## Check Dockerfiles, Python, shell scripts, workflows an
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*.yml
+	$(BIN)/python scripts/manifests.py
 	$(BIN)/zizmor --offline --quiet --pedantic .github
 
 unit: $(BIN)/installed ## Run the unit tests in the image, on SQLite and PostgreSQL, and on this machine
@@ -111,6 +112,9 @@ chaos: $(BIN)/installed ## Prove that nothing is lost by stops, reloads, crashes
 stack: $(BIN)/installed ## Prove the stack's promises: outages, rollouts, secrets, the page
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
 	@$(STACKS) --image "$(IMAGE)"
+
+apply: $(BIN)/installed ## Put a version into Kubernetes: make apply OVERLAY=folder IMAGE=name@sha256:...
+	@OVERLAY="$(OVERLAY)" DEPLOYED="$(if $(NAMED),$(IMAGE))" CONTEXT="$(CONTEXT)" $(BIN)/python scripts/apply.py
 
 pipeline: $(BIN)/installed ## Prove the verbs of the pipeline: build, push, sign, verify, rebuild
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)

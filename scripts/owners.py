@@ -24,6 +24,7 @@ PATTERNS = {
         "CHANGELOG.md",
         "LICENSE",
         ".github/CODEOWNERS",
+        "deploy/kubernetes/overlays/*",
         RECORD,
     ),
     SHARED: (
@@ -32,6 +33,7 @@ PATTERNS = {
         "gunicorn.conf.py",
         "requirements/*.list",
         "deploy/seccomp.json",
+        "deploy/kubernetes/base/*",
         "SECURITY.md",
         ".github/dependabot.yml",
         ".github/workflows/*",
