@@ -32,7 +32,7 @@ SIDE_BY_SIDE := $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-re
 STACKS := $(SIDE_BY_SIDE) --numprocesses 2 tests/drydock/stack
 
 .PHONY: help up down logs dev rollout backup restore debug calls test test-full lint unit image \
-	contract chaos stack apply pipeline fork mutants bench bench-quick reproduce outdated changes save push sbom scan \
+	contract chaos stack apply kubernetes pipeline fork mutants bench bench-quick reproduce outdated changes save push sbom scan \
 	rehearse publish join sign verify tag adopt update adopted release lock upgrade migration format venv docs \
 	screenshot clean python
 
@@ -78,7 +78,7 @@ test: lint unit image ## Prove the service, the image and the stack, as CI does 
 
 # What each verb below proves at length with TEST_FULL=1 is listed in docs/testing.md.
 test-full: export TEST_FULL := 1
-test-full: test pipeline fork mutants ## Prove all of it at length, as CI does nightly
+test-full: test pipeline kubernetes fork mutants ## Prove all of it at length, as CI does nightly
 
 lint: $(BIN)/installed ## Check Dockerfiles, Python, shell scripts, workflows and the compose file
 	$(BIN)/ruff format --check
@@ -115,6 +115,10 @@ stack: $(BIN)/installed ## Prove the stack's promises: outages, rollouts, secret
 
 apply: $(BIN)/installed ## Put a version into Kubernetes: make apply OVERLAY=folder IMAGE=name@sha256:...
 	@OVERLAY="$(OVERLAY)" DEPLOYED="$(if $(NAMED),$(IMAGE))" CONTEXT="$(CONTEXT)" $(BIN)/python scripts/apply.py
+
+kubernetes: $(BIN)/installed ## Prove it in a cluster: one made here, or make kubernetes CONTEXT=kind-name
+	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
+	@$(BIN)/python scripts/cluster.py $(BIN)/pytest -rP tests/drydock/kubernetes --image "$(IMAGE)"
 
 pipeline: $(BIN)/installed ## Prove the verbs of the pipeline: build, push, sign, verify, rebuild
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
