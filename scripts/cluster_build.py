@@ -29,6 +29,9 @@ SCORES = {
     "pkg/kubelet/dockershim/docker_sandbox.go": r"(defaultSandboxOOMAdj int = )-\d+",
     "pkg/kubelet/qos/policy.go": r"(guaranteedOOMScoreAdj int = )-\d+",
 }
+# Which kubectl asks for.
+BASE = "k8s.io/kubernetes/vendor/k8s.io/component-base/version"
+VERSION = f"-s -X {BASE}.gitVersion=v1.20.2 -X {BASE}.gitMajor=1 -X {BASE}.gitMinor=20"
 # How the tree's own Makefile calls the generator of the one file that it lacks.
 GENERATED = "k8s.io/kubernetes/pkg/generated/openapi"
 GENERATOR = (
@@ -111,10 +114,9 @@ def go(*arguments: str) -> None:
         "GOPATH": str(CACHE / "go"),
         "GOCACHE": str(CACHE / "objects"),
         "GO111MODULE": "off",
-        "GOFLAGS": "-ldflags=-s",
         "CGO_ENABLED": "0",
     }
-    command = ["go", "build", "-o", str(CACHE / "bin") + "/", *arguments]
+    command = ["go", "build", f"-ldflags={VERSION}", "-o", f"{CACHE}/bin/", *arguments]
     step(f"compiling {Path(arguments[-1]).name}", ["env", "-C", str(TREE), *command], variables)
 
 

@@ -63,10 +63,10 @@ def test_a_drained_node_keeps_a_pod_until_there_is_another(service: Deployed) ->
     """With one node there can't be another: the budget lets one pod go, and keeps the other."""
     (node,) = {pod["spec"]["nodeName"] for pod in service.pods()}
     # Of all that is on the node only the service: a cluster of kind has its own pods there.
-    options = (f"--pod-selector={clusters.SELECTOR}", "--ignore-daemonsets")
+    options = (f"--pod-selector={clusters.SELECTOR}", "--delete-emptydir-data")
     try:
         with service.load(*KEPT) as load:
-            done = service.cluster.kubectl("drain", node, *options, "--force", "--timeout=25s")
+            done = service.cluster.kubectl("drain", node, *options, "--timeout=25s")
             assert done.returncode != 0
             assert "disruption budget" in done.stderr
             assert len(service.ready()) == 1
