@@ -116,7 +116,9 @@ def go(*arguments: str) -> None:
         "GO111MODULE": "off",
         "CGO_ENABLED": "0",
     }
-    command = ["go", "build", f"-ldflags={VERSION}", "-o", f"{CACHE}/bin/", *arguments]
+    # Without what clouds' own nodes need: a third of the time.
+    options = ("-tags=providerless", f"-ldflags={VERSION}", "-o", f"{CACHE}/bin/")
+    command = ["go", "build", *options, *arguments]
     step(f"compiling {Path(arguments[-1]).name}", ["env", "-C", str(TREE), *command], variables)
 
 
