@@ -68,6 +68,7 @@ class Deployed:
     namespace: str
     image: str
     database: str  # the container's name
+    address: str  # the database's
     port: int = 0
 
     def kubectl(self, *arguments: str, text: str | None = None) -> str:
@@ -91,6 +92,10 @@ class Deployed:
             pod.spec["containers"][0]["imagePullPolicy"] = "Never"
         (deployment,) = policies.of_kind(found, "Deployment")
         deployment["spec"].update(HASTE)
+        for policy in policies.of_kind(found, "NetworkPolicy"):
+            if policy["metadata"]["name"] == "to-database":
+                peers = [{"ipBlock": {"cidr": f"{self.address}/32"}}]
+                policy["spec"]["egress"][0]["to"] = peers
         (service,) = policies.of_kind(found, "Service")
         edge = copy.deepcopy(service)
         edge["metadata"]["name"] = "edge"
@@ -160,7 +165,7 @@ def namespace(where: Where, image: str) -> Iterator[Deployed]:
         networks = inspect(container)["NetworkSettings"]["Networks"]
         address = networks[where.network]["IPAddress"]
         url = f"postgresql://app:app@{address}/app"
-        found = Deployed(where, apply.Cluster(where.context, name), name, image, container)
+        found = Deployed(where, apply.Cluster(where.context, name), name, image, container, address)
         found.kubectl("create", "namespace", name)
         try:
             given = f"--from-literal=database-url={url}"

@@ -111,22 +111,14 @@ def test_a_failed_migration_leaves_the_service_as_it_is(
 
 
 def test_the_service_s_own_profile_is_put_on_the_node_and_used(service: Deployed) -> None:
-    nodes = clusters.Deployed(
-        service.where,
-        apply.Cluster(service.where.context, ""),
-        "node-profile",
-        service.image,
-        "",
-    )
+    nodes = apply.Cluster(service.where.context, "node-profile")
     objects = manifests.with_image(manifests.render(manifests.NODES), service.image)
     (daemon,) = policies.of_kind(objects, "DaemonSet")
     daemon["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] = "Never"
     assert service.python(service.ready()[0], PIPE) == "made\n"
     try:
-        apply.deploy(nodes.cluster, objects)
-        nodes.kubectl(
-            "rollout", "status", "--namespace=node-profile", "daemonset/profile", "--timeout=60s"
-        )
+        apply.deploy(nodes, objects)
+        nodes.run("no profile", "rollout", "status", "daemonset/profile", "--timeout=60s")
         service.deploy(service.objects("", "localhost-seccomp"))
         service.settled()
         assert service.python(service.ready()[0], PIPE) == "Operation not permitted\n"
