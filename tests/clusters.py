@@ -8,6 +8,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,7 +150,7 @@ class Deployed:
     def load(self, *options: Any) -> Iterator[harness.Load]:
         """Run chaos/load.py against the node's port."""
         command = [sys.executable, str(LOAD), "--host", self.where.host, "--port", str(self.port)]
-        command += ["--clients", "16", *map(str, options)]
+        command += ["--clients", "16", "--patience", "5", *map(str, options)]
         with running(command, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "started\n"
@@ -175,6 +176,29 @@ def namespace(where: Where, image: str) -> Iterator[Deployed]:
             yield found
         finally:
             found.kubectl("delete", "namespace", name, "--timeout=120s")
+
+
+@contextlib.contextmanager
+def cut_off(service: Deployed) -> Iterator[list[str]]:
+    """The connections to the node's port that Docker's engine cuts off meanwhile: see at the end.
+
+    It deletes what the kernel knows of them. Where pods are not the engine's, there are none.
+    """
+    found: list[str] = []
+    if service.where.is_kind:
+        yield found
+        return
+    command = ["conntrack", "-E", "-e", "DESTROY", "-p", "tcp", "--dport", str(service.port)]
+    with (
+        tempfile.TemporaryFile("w+") as events,
+        running(command, stdout=events, stderr=subprocess.DEVNULL) as process,
+    ):
+        yield found
+        process.terminate()
+        process.wait()
+        events.seek(0)
+        lines = [line for line in events if "progname=dockerd" in line]
+        found += [line for line in lines if "TIME_WAIT" not in line]
 
 
 @contextlib.contextmanager
