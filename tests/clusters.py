@@ -182,7 +182,7 @@ def namespace(where: Where, image: str) -> Iterator[Deployed]:
 def cut_off(service: Deployed) -> Iterator[list[str]]:
     """The connections to the node's port that Docker's engine cuts off meanwhile: see at the end.
 
-    It deletes what the kernel knows of them. Where pods are not the engine's, there are none.
+    It deletes what the kernel knows of them. Where pods are not in its network, there are none.
     """
     found: list[str] = []
     if service.where.is_kind:
