@@ -34,9 +34,9 @@ SIDE_BY_SIDE := $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-re
 STACKS := $(SIDE_BY_SIDE) --numprocesses 2 tests/drydock/stack
 
 .PHONY: help up down logs dev rollout observe backup restore debug calls test test-full lint unit image \
-	contract chaos stack pipeline tracing alerts fork mutants bench bench-quick reproduce outdated changes save \
-	push sbom scan rehearse publish join sign verify tag adopt update adopted release lock upgrade migration format \
-	venv docs \
+	contract chaos stack pipeline tracing alerts apply kubernetes fork mutants bench bench-quick reproduce outdated \
+	changes save push sbom scan rehearse publish join sign verify tag adopt update adopted release lock upgrade \
+	migration format venv docs \
 	screenshot clean python
 
 help: ## Show this list
@@ -86,7 +86,7 @@ test: lint unit image ## Prove each promise of the service, the image and the st
 
 # What each verb below proves at length with TEST_FULL=1 is listed in docs/testing.md.
 test-full: export TEST_FULL := 1
-test-full: test pipeline tracing alerts fork mutants ## Prove all of it at length, as CI does nightly
+test-full: test pipeline tracing alerts kubernetes fork mutants ## Prove all of it at length, as CI does nightly
 
 lint: $(BIN)/installed ## Check Dockerfiles, Python, shell scripts, workflows and the compose file
 	$(BIN)/ruff format --check
@@ -100,6 +100,7 @@ lint: $(BIN)/installed ## Check Dockerfiles, Python, shell scripts, workflows an
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*.yml
+	$(BIN)/python scripts/manifests.py
 	$(BIN)/zizmor --offline --quiet --pedantic .github
 
 unit: $(BIN)/installed ## Run the unit tests in the image, on SQLite and PostgreSQL, and on this machine
@@ -120,6 +121,13 @@ chaos: $(BIN)/installed ## Prove that nothing is lost by stops, reloads, crashes
 stack: $(BIN)/installed ## Prove the stack's promises: outages, rollouts, secrets, the page
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
 	@$(STACKS) --image "$(IMAGE)"
+
+apply: $(BIN)/installed ## Put a version into Kubernetes: make apply OVERLAY=folder IMAGE=name@sha256:...
+	@OVERLAY="$(OVERLAY)" DEPLOYED="$(if $(NAMED),$(IMAGE))" CONTEXT="$(CONTEXT)" $(BIN)/python scripts/apply.py
+
+kubernetes: $(BIN)/installed ## Prove it in a cluster: one made here, or make kubernetes CONTEXT=kind-name
+	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
+	@$(BIN)/python scripts/cluster.py $(BIN)/pytest -rP tests/drydock/kubernetes --image "$(IMAGE)"
 
 pipeline: $(BIN)/installed ## Prove the verbs of the pipeline: build, push, sign, verify, rebuild
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)

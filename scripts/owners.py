@@ -24,6 +24,7 @@ PATTERNS = {
         "CHANGELOG.md",
         "LICENSE",
         ".github/CODEOWNERS",
+        "deploy/kubernetes/overlays/*",
         RECORD,
     ),
     SHARED: (
@@ -33,6 +34,7 @@ PATTERNS = {
         "requirements/*.list",
         "deploy/seccomp.json",
         "deploy/monitoring/alertmanager.yaml",
+        "deploy/kubernetes/base/*",
         "SECURITY.md",
         ".github/dependabot.yml",
         ".github/workflows/*",

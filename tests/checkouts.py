@@ -32,6 +32,8 @@ def environment(**variables: str) -> dict[str, str]:
         "EXTRA_TAGS",
         "DEBIAN_SNAPSHOT",
         "FRESH",
+        "CONTEXT",
+        "OVERLAY",
     )
     kept = {
         name: value

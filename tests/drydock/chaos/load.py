@@ -101,7 +101,7 @@ class Clients:
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         try:
-            opening = asyncio.open_connection("127.0.0.1", self.options.port)
+            opening = asyncio.open_connection(self.options.host, self.options.port)
             connection = await asyncio.wait_for(opening, self.options.patience)
         except (OSError, TimeoutError):
             self.tally.refused += 1
@@ -132,6 +132,7 @@ class Clients:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--path", action="append", help="asked for in turn, if there are several")
