@@ -14,9 +14,8 @@ from playwright.sync_api import Error
 
 import browser
 import stand_ins
-from checkouts import copy
 from containers import docker, eventually, free_port, unique
-from stacks import Stack, remove
+from stacks import Stack, copy, remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
