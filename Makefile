@@ -116,7 +116,7 @@ pipeline: $(BIN)/installed ## Prove the verbs of the pipeline: build, push, sign
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
 	@$(SIDE_BY_SIDE) tests/drydock/pipeline --image "$(IMAGE)"
 
-fork: $(BIN)/installed ## Make a fork in a temporary folder, add one of each to it, prove it
+fork: $(BIN)/installed ## Make a fork in a temporary folder, follow the how-tos in it, prove it
 	@$(BIN)/pytest -rP tests/drydock/fork
 
 mutants: $(BIN)/installed ## Prove that the unit tests notice it when a line of drydock is broken
