@@ -84,9 +84,10 @@ RUN mkdir -p var/lib/dpkg/status.d \
 # for crash reports. Remove from the lists of checksums what is gone.
 RUN rm -rf usr/{games,include,src} usr/sbin/* usr/lib/*-linux-gnu/gconv usr/lib/python$PYTHON/test \
         {etc,usr/lib}/python$PYTHON/sitecustomize.py \
-        usr/share/{base-files,binfmts,bug,dict,gcc,gdb,info,lintian,locale,man,misc} \
+        usr/share/{base-files,binfmts,bug,dict,gcc,gdb,info,lintian,locale,man} \
         etc/{ca-certificates,default,dpkg,issue,issue.net,profile.d,skel,update-motd.d} \
         boot home root var/{backups,cache,local,lock,log,run,spool,tmp} var/lib/misc \
+    && rmdir --ignore-fail-on-non-empty usr/share/misc \
     && find usr/share/doc -mindepth 2 ! -type d ! -name copyright -delete \
     && for sums in var/lib/dpkg/status.d/*.md5sums; do \
         while read -r sum file; do \

@@ -5,9 +5,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
 
-# The image's name, by default the project's own. `contract`, `chaos` and `stack` build that one, but
-# take one that you name yourself as it is: here, or pulled.
-IMAGE ?= $(shell sed -n '0,/^name = "/s/^name = "\([^"]*\)".*/\1/p' pyproject.toml)
+# The image's name, by default that of .env, as compose reads it, or the project's own. `contract`,
+# `chaos` and `stack` build that one, but take one that you name yourself as it is: here, or pulled.
+IMAGE ?= $(or $(shell sed -n 's/^IMAGE=//p' .env 2>/dev/null | tail -n 1),$(shell \
+	sed -n '0,/^name = "/s/^name = "\([^"]*\)".*/\1/p' pyproject.toml))
 # Any Python from 3.11 on runs the scripts and the tests.
 PYTHON ?= python3
 export IMAGE
@@ -141,7 +142,7 @@ alerts: $(BIN)/installed ## Prove the monitoring: each alert by its fault, a rol
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
 	@$(BIN)/pytest tests/drydock/alerts --image "$(IMAGE)"
 
-fork: $(BIN)/installed ## Make a fork in a temporary folder, add one of each to it, prove it
+fork: $(BIN)/installed ## Make a fork in a temporary folder, follow the how-tos in it, prove it
 	@$(BIN)/pytest -rP tests/drydock/fork
 
 mutants: $(BIN)/installed ## Prove that the unit tests notice it when a line of drydock is broken

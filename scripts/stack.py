@@ -158,10 +158,11 @@ def check_modes() -> None:
 def prepare() -> None:
     """Have everything at hand that compose needs: engine, images, secrets.
 
-    With $IMAGE_AS_IS=1 the image is not built: it has to exist, and is the one to be tried.
+    With $IMAGE_AS_IS=1 the image is not built: it has to exist, and is the one to be tried. So is
+    one that is named by its digest.
     """
     check_modes()
-    if os.environ.get("IMAGE_AS_IS") == "1":
+    if os.environ.get("IMAGE_AS_IS") == "1" or "@" in image.name():
         image.find()
     else:
         image.build("runtime")

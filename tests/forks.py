@@ -9,11 +9,13 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import adopted
+import howto
 import owners
-from checkouts import copy, make
+from checkouts import copy, environment, make
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,3 +137,47 @@ def unfill(repository: Repository) -> None:
             new = PLACEHOLDERS | {"version": "7.0.0"}
             text = adopted.filled(name, repository.read(name), old, new)
             repository.write(name, text)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fork(Repository):
+    """A fork whose service is built and run, with an image and a stack of its own."""
+
+    image: str
+    followed: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+
+    @property
+    def project(self) -> str:
+        return self.image.partition(":")[0]
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {"IMAGE": self.image, "COMPOSE_PROJECT_NAME": self.project}
+
+    def verb(self, *arguments: str) -> str:
+        """Run a verb, which has to succeed; return what it prints, and print the time it took."""
+        began = time.monotonic()
+        done = subprocess.run(
+            ["make", *arguments],
+            cwd=self.path,
+            env=environment(**self.variables),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=howto.SECONDS,
+        )
+        assert done.returncode == 0, done.stdout[-10_000:]
+        print(f"{time.monotonic() - began:6.1f} s  make {' '.join(arguments)}")
+        return done.stdout
+
+    def follow(self, document: str, section: str, **variables: str) -> None:
+        """Follow a how-to up to the end of a section, from where it was left."""
+        reader = howto.Reader(self.path, self.variables | variables)
+        for each in howto.sections(document):
+            if (document, each) not in self.followed:
+                self.followed.append((document, each))  # once, also where it fails
+                reader.follow(document, each, {"notes-service": self.image})
+            if each == section:
+                break

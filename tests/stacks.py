@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 from typing import TYPE_CHECKING, Any
 
 import urllib3
 
+import checkouts
 import without_database
 from checkouts import environment, make
 from containers import docker, eventually, inspect
 from database import HAS_DATABASE
+from stack import SECRETS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,6 +138,20 @@ class Stack:
             return all("(healthy)" in each for each in self.listed("{{.Status}}"))
 
         eventually(healthy, 60, "all is healthy", every=0.5)
+
+
+def copy(target: Path) -> Path:
+    """Copy this checkout, with something in each file of a secret that is the fork's own."""
+    checkouts.copy(target)
+    folder = target / "secrets"
+    named = re.findall(
+        r"^    file: secrets/(\w+)$", (target / "compose.yaml").read_text(), re.MULTILINE
+    )
+    for name in set(named) - set(SECRETS):
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_text("of-the-tests")
+        (folder / name).chmod(0o444)
+    return target
 
 
 def add_services(checkout: Path) -> None:

@@ -69,6 +69,18 @@ def test_what_has_drifted_stops_the_build_with_one_clear_line(
     assert "Traceback" not in done.stderr
 
 
+def test_the_image_of_dot_env_is_every_verb_s_and_one_with_a_digest_is_not_built(
+    checkout: Path,
+) -> None:
+    """As plain `docker compose` has it, or they would run two images on one server."""
+    nowhere = f"127.0.0.1:9/service@sha256:{'0' * 64}"
+    (checkout / ".env").write_text(f"PORT=8081\nIMAGE={nowhere}\n")
+    assert f"it is now {nowhere}." in make("help", checkout=checkout).stdout
+    assert "it is now other." in make("help", "IMAGE=other", checkout=checkout).stdout
+    done = make("up", checkout=checkout, COMPOSE_PROJECT_NAME=unique("stack"))
+    assert f"error: there is no image {nowhere} here, nor can it be pulled" in done.stderr
+
+
 @pytest.fixture
 def registry() -> Iterator[str]:
     """The address of a real registry on loopback."""

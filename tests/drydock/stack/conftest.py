@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from checkouts import copy
 from containers import free_port, inspect, unique
-from stacks import Stack, add_services, remove
+from stacks import Stack, add_services, copy, remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import pytest
 import urllib3
 
-from checkouts import CHECKOUT, copy, environment
+from checkouts import CHECKOUT, environment
 from containers import docker, eventually, free_port, unique
 from processes import running
-from stacks import Stack, add_services, remove
+from stacks import Stack, add_services, copy, remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -19,10 +19,10 @@ import requests
 import urllib3
 
 import browser
-from checkouts import copy, environment
+from checkouts import environment
 from containers import docker, eventually, free_port, inspect, unique
 from processes import running
-from stacks import Stack, remove
+from stacks import Stack, copy, remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -170,7 +170,7 @@ def test_a_database_of_an_older_version_is_left_alone_and_can_be_taken_over(
                 ["docker", "exec", db, *command.split()], check=True, capture_output=True
             ).stdout
         )
-    (small.checkout / "secrets").mkdir()
+    (small.checkout / "secrets").mkdir(exist_ok=True)
     (small.checkout / "secrets/db_password").write_text("app")
     (small.checkout / "secrets/db_password").chmod(0o444)
 

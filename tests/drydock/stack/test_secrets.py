@@ -54,9 +54,11 @@ def test_the_service_s_user_can_read_them(stack: Stack) -> None:
 
 
 def test_each_container_has_only_those_that_it_needs(stack: Stack) -> None:
+    """A fork's own are wherever it says."""
     listing = ("python3", "-c", "import os; print(*sorted(os.listdir('/run/secrets')))")
     (app,) = stack.containers("app")
-    assert docker("exec", app, *listing).stdout.split() == sorted(NAMES[-2:])
+    shown = docker("exec", app, *listing).stdout.split()
+    assert [name for name in shown if name in NAMES] == sorted(NAMES[-2:])
     (gateway,) = stack.containers("gateway")
     assert docker("exec", gateway, "ls", "/run/secrets", check=False).returncode != 0
 

@@ -16,10 +16,9 @@ from playwright.sync_api import Error
 import base
 import browser
 import stand_ins
-from checkouts import copy
 from containers import docker, eventually, free_port, unique
 from database import HAS_DATABASE
-from stacks import Stack, remove
+from stacks import Stack, copy, remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
