@@ -48,6 +48,8 @@ class Cluster:
 
     def apply(self, objects: list[Thing]) -> None:
         """Apply the objects; a field that the cluster does not know is an error."""
+        if not objects:
+            return
         listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
         why = "the cluster does not take it"
         self.run(why, "apply", "--validate=strict", "--filename=-", text=listed)
