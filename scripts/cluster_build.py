@@ -31,7 +31,7 @@ SCORES = {
 }
 # Which kubectl asks for.
 BASE = "k8s.io/kubernetes/vendor/k8s.io/component-base/version"
-VERSION = f"-s -X {BASE}.gitVersion=v1.20.2 -X {BASE}.gitMajor=1 -X {BASE}.gitMinor=20"
+VERSION = f"-s -X {BASE}.gitVersion=v1.20.2"
 # How the tree's own Makefile calls the generator of the one file that it lacks.
 GENERATED = "k8s.io/kubernetes/pkg/generated/openapi"
 GENERATOR = (

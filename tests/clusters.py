@@ -53,7 +53,7 @@ class Where:
 def find(context: str) -> Where:
     """The cluster that is made here, or one of kind: others do not have this engine's images."""
     version = json.loads(apply.Cluster(context, "").run("no cluster", "version", "--output=json"))
-    old = int(version["serverVersion"]["minor"].rstrip("+")) < 25
+    old = int(version["serverVersion"]["gitVersion"].split(".")[1]) < 25
     if not context.startswith("kind-"):
         return Where(context, "bridge", "127.0.0.1", old)
     node = inspect(f"{context.removeprefix('kind-')}-control-plane")
