@@ -142,7 +142,11 @@ CASES = {
         ({'log_lines_dropped_total{job="app"}': "0+60x40"},),
         ({'log_lines_dropped_total{job="app"}': "9x40"},),
     ),
-    "DatabaseDown": Case(5, ({"pg_up": "1x2 0x10"},), ({"pg_up": "1x4 0 1x5"},)),
+    "DatabaseDown": Case(
+        5,
+        ({"pg_up": "1x2 0x10"}, {'up{job="database"}': "1x2 0x10"}),
+        ({"pg_up": "1x4 0 1x5"}, {'up{job="app"}': "0x10"}),
+    ),
     "DatabaseUnreachable": Case(
         20,
         ({'app_database_outages_total{job="app"}': "0+60x20"},),

@@ -93,8 +93,8 @@ def test_each_metric_of_the_rules_is_there_and_each_panel_has_data(watched: Watc
             wanted[panel["title"]] = set()
             for target in panel["targets"]:
                 wanted[panel["title"]] |= alerts.names(target["expr"])
-        # There with TLS alone (tests/drydock/stack/test_tls.py has the gateway's), and with the
-        # background process of the service; the tests' own has another name.
+        # There with TLS alone (test_certificate.py asks for it), and with the background process of
+        # the service; the tests' own has another name.
         absent = {"probe_ssl_earliest_cert_expiry", "app_work_steps_total"}
         missing = {name: found - names - absent for name, found in wanted.items()}
         assert {name: found for name, found in missing.items() if found} == {}
