@@ -19,9 +19,7 @@ LOCK = "requirements/database.txt"
 FILES = (LOCK, "requirements/driver.txt", "requirements/database.list")
 SETTINGS = r"(?:DATABASE_\w+|DATA_DIR)"
 # Code that needs it, to be found in a fork's own.
-IMPORT = re.compile(
-    r"^ *(?:from|import) (?:drydock\.database|sqlalchemy|alembic)\b|\bAwareDateTime\b", re.MULTILINE
-)
+IMPORT = re.compile(r"^ *(?:from|import) (?:drydock\.database|sqlalchemy|alembic)\b", re.MULTILINE)
 # The sample's background process, which counts rows.
 WORK = ("src/app/work.py", "tests/app/test_work.py")
 OWN = ("src/app/", "tests/app/")

@@ -1,18 +1,13 @@
-"""What most resources need of requests and tables: paging, ids, printable text, aware times."""
+"""What most resources need of requests: paging, ids, printable text."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from marshmallow import Schema, fields, validate
 from werkzeug.exceptions import NotFound
 
 from drydock.validators import Printable
 
-if TYPE_CHECKING:
-    from drydock.database import AwareDateTime
-
-__all__ = ["LARGEST_ID", "AwareDateTime", "PageArguments", "Paged", "Printable", "storable_id"]
+__all__ = ["LARGEST_ID", "PageArguments", "Paged", "Printable", "storable_id"]
 
 LARGEST_ID = 2**31 - 1  # what PostgreSQL's integer holds
 
@@ -42,12 +37,3 @@ def storable_id(number: int, absent: str) -> int:
     if number > LARGEST_ID:
         raise NotFound(absent)
     return number
-
-
-def __getattr__(name: str) -> object:
-    """Import AwareDateTime when it is asked for: a service without a database has no need of it."""
-    if name == "AwareDateTime":
-        from drydock.database import AwareDateTime
-
-        return AwareDateTime
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

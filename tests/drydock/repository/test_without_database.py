@@ -156,10 +156,6 @@ def own_table(fork: Repository) -> None:
     fork.write("src/app/notes.py", "from drydock.database import Model\n")
 
 
-def own_times(fork: Repository) -> None:
-    fork.write("src/app/times.py", "from drydock.fields import AwareDateTime, Paged\n")
-
-
 def own_migration(fork: Repository) -> None:
     fork.git("rm", "--quiet", "src/app/migrations/versions/0001_blogs.py")
     fork.write("src/app/migrations/versions/0001_notes.py", "revision = '0001'\n")
@@ -175,7 +171,6 @@ def fine(_: Repository) -> None:
         (fine, {"SAMPLE": "keep"}, "DATABASE=none: the sample needs a database"),
         (fine, {"DATABASE": "no"}, "DATABASE=no: expected keep or none"),
         (own_table, {}, "DATABASE=none: src/app/notes.py needs the database; remove what does"),
-        (own_times, {}, "DATABASE=none: src/app/times.py needs the database; remove what does"),
         (own_migration, {}, "src/app/migrations/versions/0001_notes.py"),
     ],
 )

@@ -13,7 +13,7 @@ from sqlalchemy import Column, Integer, MetaData, Table
 
 from applications import settings_of
 from drydock import database
-from drydock.fields import AwareDateTime
+from drydock.database import AwareDateTime
 from probe import service
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, insert, select
 from sqlalchemy.exc import StatementError
 
 from drydock import State
-from drydock.fields import AwareDateTime
+from drydock.database import AwareDateTime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
