@@ -12,10 +12,8 @@ import pytest
 import base
 import bounds
 import image as build
-import reproduce
 from checkouts import CHECKOUT, copy, make
 from containers import docker, inspect, started, unique
-from depth import FULL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,23 +122,6 @@ def test_the_debug_image_is_the_same_application_with_a_shell(
         assert docker("exec", container.name, "id", "-un").stdout.strip() == "nonroot"
         inside = docker("exec", container.name, "curl", "-fsS", "localhost:5000/livez").stdout
         assert '"ok"' in inside
-
-
-def test_two_builds_are_the_same_bit_for_bit() -> None:
-    """Down to the digest that a registry would know the image by: layers, history and all.
-
-    At length, both are made without any cache. Else the first is what the cache has, and the second
-    makes anew all but what came from Debian's archive, which may have moved on since: the root's
-    packages and the compiled driver.
-    """
-    if FULL:
-        done = make("reproduce", timeout=3600)
-        assert done.returncode == 0, done.stdout + done.stderr
-        print(done.stdout)
-        assert re.search(r"^two builds gave one image, ", done.stdout, re.MULTILINE)
-    else:
-        again = ("--no-cache-filter", "rootfs,wheel,dependencies,project,runtime")
-        assert reproduce.twice(CHECKOUT, (), again).startswith("sha256:")
 
 
 @pytest.mark.parametrize(

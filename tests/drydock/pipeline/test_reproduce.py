@@ -14,8 +14,10 @@ import pytest
 import base
 import differences
 import layout
-from checkouts import copy, environment, make
+import reproduce
+from checkouts import CHECKOUT, copy, environment, make
 from containers import docker, eventually, unique
+from depth import FULL
 from forks import Repository
 from processes import running
 
@@ -23,6 +25,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.early
+
+
+def test_two_builds_are_the_same_bit_for_bit() -> None:
+    """Down to the digest that a registry would know the image by: layers, history and all.
+
+    At length, both are made without any cache. Else the first is what the cache has, and the second
+    makes anew all but what came from Debian's archive, which may have moved on since: the root's
+    packages and the compiled driver.
+    """
+    if FULL:
+        done = make("reproduce", timeout=3600)
+        assert done.returncode == 0, done.stdout + done.stderr
+        print(done.stdout)
+        assert re.search(r"^two builds gave one image, ", done.stdout, re.MULTILINE)
+    else:
+        again = ("--no-cache-filter", "rootfs,wheel,dependencies,project,runtime")
+        assert reproduce.twice(CHECKOUT, (), again).startswith("sha256:")
 
 
 def checkout(target: Path, dockerfile: str) -> Path:

@@ -107,6 +107,7 @@ def test_each_test_is_in_the_document() -> None:
 @pytest.mark.parametrize("section", ["image", "chaos", "stack"])
 def test_make_test_proves_each_promise(section: str) -> None:
     """At least one test of each is not `slow`: only a part of its proof is left to other verbs."""
+    rooms = {"image", "chaos", "stack", "unit", "repository"}
     _, tests = promises.collect()
     slow = {
         (file.relative_to(CHECKOUT / "tests/drydock").as_posix(), node.name)
@@ -119,7 +120,8 @@ def test_make_test_proves_each_promise(section: str) -> None:
     listed = tomllib.loads((CHECKOUT / promises.LIST).read_text())[section]["promises"]
     for promise, patterns in listed.items():
         found = [test for each in patterns for test in promises.proving(each, section, tests)]
-        assert {(test.file, test.name) for test in found} - slow, promise
+        kept = [test for test in found if (test.file, test.name) not in slow]
+        assert any(test.file.partition("/")[0] in rooms for test in kept), promise
 
 
 @pytest.mark.long
