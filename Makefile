@@ -37,8 +37,7 @@ STACKS := $(SIDE_BY_SIDE) --numprocesses 2 tests/drydock/stack
 .PHONY: help up down logs dev rollout observe backup restore debug calls test test-full lint unit image \
 	contract chaos stack pipeline tracing alerts apply kubernetes fork mutants bench bench-quick reproduce outdated \
 	changes save push sbom scan rehearse publish join sign verify tag adopt update adopted release lock upgrade \
-	migration format venv docs \
-	screenshot clean python
+	migration format venv docs screenshot clean python
 
 help: ## Show this list
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
