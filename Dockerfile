@@ -162,9 +162,10 @@ RUN /pip/bin/pip wheel --no-build-isolation --no-deps --no-index --wheel-dir /wh
 FROM build AS driver
 
 # Its wheel brings an OpenSSL, a libpq, a Kerberos and an LDAP of its own, which Debian never patches
-# and no scanner sees. This one links to the root's. The compiler without versions, as in `build`.
-# Without a database there is nothing to compile, and the folder stays empty.
+# and no scanner sees. This one links to the root's. Without a database there is nothing to compile,
+# and the folder stays empty.
 COPY requirements/debian.list requirements/database.list* /lists/
+# The compiler without versions, as in `build`: the archive keeps the newest alone.
 # hadolint ignore=DL3008
 RUN mkdir /wheel \
     && if [ -e /lists/database.list ]; then \
@@ -194,6 +195,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 # ---- dependencies: the locked ones, changed more rarely than the project ------------------------
 FROM build AS dependencies
+# As in `build`, whose it is already: hadolint looks at each stage by itself.
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 
 # With what requirements/optional.list names. Without the tests and headers that unused.list names;
@@ -352,7 +354,7 @@ CMD ["python3", "serve.py"]
 # ---- debug: the same image with a shell and tools laid over it ----------------------------------
 FROM base AS debug-tools
 
-# Without versions, as in `build`.
+# Without versions, as in `build`: the archive keeps the newest alone.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends \

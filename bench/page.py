@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict, cast
 
 import shapes
 import tables
@@ -121,6 +121,7 @@ def starts(found: dict[str, list[float]]) -> str:
 
 def sizes(found: dict[str, Size]) -> str:
     """What the images hold, and how they are built."""
+    numbers = cast("dict[str, dict[str, float]]", found)  # all that a Size has, by its name
     heads = {
         "compressed_mb": "Compressed, MB",
         "unpacked_mb": "Unpacked, MB",
@@ -134,8 +135,7 @@ def sizes(found: dict[str, Size]) -> str:
     }
     rows = []
     for key, head in heads.items():
-        # The keys are those of Size, but mypy takes only one that is written out.
-        values: list[float] = [size[key] for size in found.values()]  # type: ignore[literal-required]
+        values = [size[key] for size in numbers.values()]
         rows.append([head, *(f"{v:,}" if isinstance(v, int) else tables.number(v) for v in values)])
     return tables.table(["", *found], rows)
 

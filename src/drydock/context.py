@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
@@ -31,7 +30,7 @@ class State:
     # Returns what is wrong with the database; takes the seconds within which that must be known.
     database_problem: Callable[[float], str | None] | None = None
     # Makes what is done in `with` a span of that name; nothing where tracing is off.
-    span: Callable[[str], AbstractContextManager[object]] = contextlib.nullcontext
+    span: Callable[[str], AbstractContextManager[object]]
 
     @property
     def engine(self) -> Engine:
