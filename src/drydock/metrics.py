@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from socketserver import TCPServer, ThreadingMixIn
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, values
@@ -75,9 +75,10 @@ dropped = Counter(
     "Connections that the server dropped, by the bound that they exceeded.",
     ("reason",),
 )
+DropReason = Literal["body", "head", "idle", "memory", "overload", "send", "slow"]
 # There from the start, as 0: of a series that begins with 5 Prometheus sees no increase.
-for reason in ("body", "head", "idle", "memory", "overload", "send", "slow"):
-    dropped.labels(reason)
+for _reason in get_args(DropReason):
+    dropped.labels(_reason)
 rejected = Counter(
     "http_requests_rejected_total",
     "Requests that were not valid or too large, and never reached the application.",

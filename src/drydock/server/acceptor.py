@@ -11,8 +11,10 @@ from drydock.server import state
 from drydock.server.listener import plain, plug
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
+    from drydock.metrics import DropReason
+    from drydock.server.connection import Connection
     from drydock.server.ledger import Ledger
     from drydock.server.lifecycle import Lifecycle
     from drydock.server.poller import Poller
@@ -134,7 +136,11 @@ class Acceptor:
             return False
         lifecycle = self.lifecycle
         before = time.monotonic() - lifecycle.min_idle
-        for candidates, reason in ((lifecycle.idle, "idle"), (lifecycle.receiving, "slow")):
+        reasons: tuple[tuple[Collection[Connection], DropReason], ...] = (
+            (lifecycle.idle, "idle"),
+            (lifecycle.receiving, "slow"),
+        )
+        for candidates, reason in reasons:
             while connection := next((c for c in candidates if c.since < before), None):
                 lifecycle.on_event(connection)
                 if connection in candidates and connection.since < before:

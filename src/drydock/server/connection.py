@@ -10,7 +10,7 @@ import struct
 import sys
 import termios
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from drydock.server.framing import Frame
 
@@ -76,7 +76,8 @@ class Connection:
         self.unsent_bytes = 0
         self.held = 0  # the bytes of `buffer` and `unsent`, as the ledger last counted them
         self.sent = 0  # bytes that the client has taken since it did not take all at once
-        self.timed_out = ""  # which deadline passed while a thread waited: of "body" or "send"
+        # Which deadline passed while a thread waited.
+        self.timed_out: Literal["", "body", "send"] = ""
         self.keep_alive = False  # whether another request may follow this response
         self.fully_read = False  # whether all that the client has sent has been read
         # While it is CLOSING: when it is closed at the latest, and what the kernel last held.

@@ -36,7 +36,7 @@ class Ledger:
         self.held -= connection.held
         connection.held = 0
 
-    def count_dropped(self, reason: str) -> None:
+    def count_dropped(self, reason: metrics.DropReason) -> None:
         """Count a connection that is dropped, in the metrics and for the log.
 
         A log line for each would let an attacker flood the logs.
