@@ -321,7 +321,7 @@ COPY --from=test-tools /tools /tools
 COPY --chmod=644 pyproject.toml gunicorn.conf.py ./
 COPY --chmod=755 tests/app tests/app
 COPY --chmod=755 tests/drydock tests/drydock
-COPY --chmod=644 tests/applications.py tests/database.py tests/
+COPY --chmod=644 tests/applications.py tests/database.py tests/workers.py tests/
 COPY --chmod=644 requirements/runtime.txt requirements/database.txt* requirements/
 # Development, as on a developer's machine: the tests set what they need themselves.
 ENV APP_ENV=development COVERAGE_FILE=/tmp/coverage PYTHONPATH=/tools
