@@ -24,6 +24,8 @@ YIELD = 0.01  # how long connections are left to a worker that has fewer
 YIELD_TICK = 0.001  # how often to check whether it has caught up
 YIELD_PAUSE = 0.1  # how long it does not yield again after one that has not caught up in time
 
+AT_ONCE = 4  # connections accepted before a look at what clients have sent
+
 UNSENT_BYTES = 2**17  # what the kernel takes of a response beyond what is on its way
 NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -58,14 +60,23 @@ class Acceptor:
             self.poller.add_listener(listener)
 
     def on_event(self, descriptor: int) -> None:
-        """Accept one connection, so that workers share a burst; or leave it to another."""
+        """Accept a few connections, so that workers share a burst; or leave them to another."""
         listener = self.listeners.get(descriptor)
-        if listener is not None and not self._yields():
-            self.accept(listener)
+        if listener is None or self._yields():
+            return
+        for _ in range(AT_ONCE):
+            # Room for a further one is made only if it is there: by the next event.
+            if not self.accept(listener) or self.full or self._is_ahead():
+                return
+
+    @property
+    def full(self) -> bool:
+        """Whether there are as many connections as there may be."""
+        return len(self.lifecycle.connections) >= self.limit
 
     def accept(self, listener: socket.socket) -> bool:
         """Accept one connection; return whether there may be another."""
-        if len(self.lifecycle.connections) >= self.limit and not self.make_room():
+        if self.full and not self.make_room():
             self._pause()
             return False
         try:
@@ -88,6 +99,9 @@ class Acceptor:
 
     # ---- sharing with other workers -------------------------------------------------------------
 
+    def _is_ahead(self) -> bool:
+        return state.another_has_fewer_connections(self.slot)
+
     def _yields(self) -> bool:
         """Leave new connections to a worker that has fewer, if that one is quick.
 
@@ -95,15 +109,16 @@ class Acceptor:
         without this, half of the processors were idle.
         """
         now = time.monotonic()
-        if (
-            not self._yields_until
-            and now >= self._yields_from
-            and state.another_has_fewer_connections(self.slot)
-        ):
+        if not self._yields_until and now >= self._yields_from and self._is_ahead():
             self._yields_until = now + YIELD
             state.set_flag(self.slot, state.YIELDING)
             self._listen(enabled=False)
         return bool(self._yields_until)
+
+    def set_busy(self, *, busy: bool) -> None:
+        """Let the others know whether connections would wait here until requests are served."""
+        change = state.set_flag if busy else state.clear_flag
+        change(self.slot, state.BUSY)
 
     def next_look(self, now: float, timeout: float) -> float:
         """End yielding if it is time to; return the seconds until this has to be called again."""
@@ -111,7 +126,7 @@ class Acceptor:
             return timeout
         if now >= self._yields_until:
             self._yields_from = now + YIELD_PAUSE  # the other one hangs, or has just started
-        elif state.another_has_fewer_connections(self.slot):
+        elif self._is_ahead():
             return min(timeout, YIELD_TICK)
         self._yields_until = 0.0
         state.clear_flag(self.slot, state.YIELDING)

@@ -28,11 +28,11 @@ MIB = 2**20
 SHARED_MEMORY = 44 * MIB  # the master, and what its workers share with it
 WORKER_MEMORY = 48 * MIB  # of a worker
 
-# What the pids limit counts: of a worker its main thread and the readiness probe's, besides those
-# that serve; the master, and two commands of `docker exec` or health checks at once: starting one
-# took three.
+# What the pids limit counts: of a worker its main thread, the one that leads and the readiness
+# probe's, besides those that serve; the master, and two commands of `docker exec` or health checks
+# at once: starting one took three.
 SHARED_TASKS = 8
-WORKER_TASKS = 2
+WORKER_TASKS = 3
 
 # The most that a worker keeps of requests and responses, unless WEB_BUFFER_BYTES says otherwise;
 # and the least. At 96 MiB of memory 8 MiB had a process killed in each of two tries, 4 in none.

@@ -1,4 +1,7 @@
-"""The main loop of a worker: waits for clients and threads, and does what is due by the clock."""
+"""The main loop of a worker: waits for clients and threads, and does what is due by the clock.
+
+One thread at a time runs it (drydock.server.lead).
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,14 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING
 
+from drydock.server.lead import usage
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from drydock.server.acceptor import Acceptor
     from drydock.server.bounds import Bounds
+    from drydock.server.lead import Lead
     from drydock.server.lifecycle import Lifecycle
     from drydock.server.log_output import LogOutput
     from drydock.server.poller import Poller
@@ -29,6 +35,7 @@ class Loop:
     poller: Poller
     lifecycle: Lifecycle
     pool: ThreadPool
+    lead: Lead
     acceptor: Acceptor
     bounds: Bounds
     shutdown: Shutdown
@@ -43,16 +50,18 @@ class Loop:
         self.next_tick = 0.0
         self.poller.wake()
 
-    def run(self) -> None:
-        """Serve until the shutdown is complete."""
+    def run(self) -> bool:
+        """Serve until the shutdown is complete; return False if another thread leads by then."""
+        self.lead.take()
+        self.acceptor.set_busy(busy=False)  # as the one before may have left it
         poll, connections = self.poller.poll, self.lifecycle.connections
         on_client, on_listener = self.lifecycle.on_event, self.acceptor.on_event
         wake_descriptor = self.poller.wake_descriptor
         while True:
             now = time.monotonic()
             if now >= self.next_tick and not self._tick(now):
-                return
-            timeout = self.tick if self.next_tick > now else 0
+                return True
+            timeout = self.tick if self.next_tick > now and not self.pool.can_serve_here else 0
             timeout = min(timeout, self.log.send(now, in_flight=self.pool.in_flight))
             for descriptor, _ in poll(self.acceptor.next_look(now, timeout)):
                 if connection := connections.get(descriptor):
@@ -61,6 +70,8 @@ class Loop:
                     self._on_wake()
                 else:
                     on_listener(descriptor)
+            if self.pool.waiting and not self._serve():
+                return False
 
     def _tick(self, now: float) -> bool:
         """Do what is due by the clock; return whether to go on."""
@@ -71,6 +82,26 @@ class Loop:
             self.next_tick = now  # after a look at other clients
         self.acceptor.resume()
         return self.shutdown.step(now)
+
+    def _serve(self) -> bool:
+        """Serve some of the requests that wait; return False if another thread leads by then."""
+        before = usage()
+        if not self.lead.serves(before[0]):
+            self.pool.hand_all_over()
+        self.acceptor.set_busy(busy=True)
+        served = 0
+        while served < self.lead.batch and self.pool.can_serve_here:
+            served += 1
+            connection = self.pool.serve_here()
+            if connection is None:
+                return False
+            self.lifecycle.complete(connection)
+            self.bounds.free_memory()
+        self.acceptor.set_busy(busy=False)
+        if served:
+            self.lead.measure(before, served)
+            self.on_completed()
+        return True
 
     def _on_wake(self) -> None:
         """Go on with the connections whose requests threads have served."""

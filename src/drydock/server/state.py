@@ -11,8 +11,9 @@ import mmap
 SERVING, DRAINING, ENDING = range(3)  # the phases of the whole service
 
 # A worker's flags, as bits: it has responded to a request, it wants a successor, it accepts
-# connections, it is stopping, it leaves the next connection to others for a moment.
-RESPONDED, WANTS_SUCCESSOR, ACCEPTING, STOPPING, YIELDING = 1, 2, 4, 8, 16
+# connections, it is stopping, it leaves the next connection to others for a moment, it serves
+# requests before it accepts.
+RESPONDED, WANTS_SUCCESSOR, ACCEPTING, STOPPING, YIELDING, BUSY = 1, 2, 4, 8, 16, 32
 
 _PHASE, _LAST, _SLOTS = 0, 1, 2  # where on the page: a cell each, then one for each worker's slot
 SLOTS = 254  # twice the most workers that there may be: each can be about to be replaced
@@ -76,13 +77,14 @@ def set_connections(slot: int, connections: int) -> None:
 
 
 def another_has_fewer_connections(slot: int) -> bool:
-    """Whether another worker, with fewer connections than the one in `slot`, is about to accept.
+    """Whether another worker, with fewer connections than the one in `slot`, would accept at once.
 
     Fewer by more than an eighth: a smaller difference is not worth a wait.
     """
     own = _connections[slot] - _connections[slot] // 8
     return any(
-        flags & ACCEPTING and _connections[other] + (YIELD_SLACK if flags & YIELDING else 0) < own
+        flags & (ACCEPTING | BUSY) == ACCEPTING
+        and _connections[other] + (YIELD_SLACK if flags & YIELDING else 0) < own
         for other, flags in enumerate(_page[_SLOTS : _SLOTS + SLOTS])
         if flags
     )

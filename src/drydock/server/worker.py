@@ -25,6 +25,7 @@ from drydock.server.acceptor import Acceptor
 from drydock.server.bounds import Bounds
 from drydock.server.exchange import Exchange
 from drydock.server.hooks import flush_log, plan, settings
+from drydock.server.lead import Lead
 from drydock.server.ledger import Ledger
 from drydock.server.lifecycle import Lifecycle
 from drydock.server.log_output import output
@@ -96,7 +97,8 @@ class Worker(ThreadWorker):
         log = cast("Any", self.log)
         self.ledger = Ledger(self.settings.web_buffer_bytes or plan().buffer)
         poller = Poller()
-        self.pool = ThreadPool(self.cfg.threads, self._serve, poller.wake, log)
+        self.lead = Lead()
+        self.pool = ThreadPool(self.cfg.threads, self._serve, poller.wake, self.lead, log)
         self.probes = Probes(self.cfg, self.settings, self.pool, self._closes)
         self.lifecycle = Lifecycle(
             self.cfg, self.settings, poller, self.pool, self.ledger, self.probes
@@ -109,6 +111,7 @@ class Worker(ThreadWorker):
             poller=poller,
             lifecycle=self.lifecycle,
             pool=self.pool,
+            lead=self.lead,
             acceptor=self.acceptor,
             bounds=self.bounds,
             shutdown=self.shutdown,
@@ -161,9 +164,17 @@ class Worker(ThreadWorker):
     def run(self) -> None:
         """Serve until the shutdown begins, then for as long as a request is in flight."""
         self.acceptor.start(self.sockets)
-        self.pool.start()
-        self.loop.run()
+        self.pool.start(self._run_loop)
+        self.lead.watch(self.pool.pass_lead_on)
         self.bounds.report(math.inf)
+
+    def _run_loop(self) -> None:
+        """Run the main loop in this thread, for as long as it leads."""
+        try:
+            if self.loop.run():
+                self.lead.finish()
+        except BaseException as error:
+            self.lead.finish(error)
 
     def _on_tick(self) -> None:
         """Send the arbiter a heartbeat, write the log lines that were kept, measure what waits."""

@@ -121,8 +121,8 @@ def load(container: Container, seconds: float) -> list[int]:
 def test_what_was_chosen_fits_into_the_memory_under_load(run: Run, memory: int, most: int) -> None:
     container = run("--memory", f"{memory}m", *TOKEN).wait_until_healthy()
     line = logged(container)
-    # The pids limit of 64 allows no more than eight, and one while another is replaced.
-    assert int(line[1]) == booted(container) == min(most, 8, int(container.python(CORES)))
+    # The pids limit of 64 allows no more than seven, and one while another is replaced.
+    assert int(line[1]) == booted(container) == min(most, 7, int(container.python(CORES)))
     assert f"{memory} MiB of memory" in line[0]
     statuses = load(container, 5 if FULL else 3)
     assert {200, 201, 422} == set(statuses)

@@ -241,7 +241,7 @@ def test_the_limits_are_read_here_as_well() -> None:
         (Limits(affinity=8, memory=188 * MIB), 2),
         (Limits(affinity=8, memory=256 * MIB), 3),
         (Limits(affinity=8, memory=1024 * MIB), 8),
-        (Limits(affinity=64, tasks=64), 8),
+        (Limits(affinity=64, tasks=64), 7),
         (Limits(affinity=64, tasks=1), 1),
     ],
 )
@@ -250,7 +250,7 @@ def test_as_many_workers_as_fit(found: Limits, workers: int) -> None:
 
 
 def test_more_threads_leave_room_for_fewer_workers() -> None:
-    assert limits.plan(Limits(affinity=64, tasks=64), threads=16).workers == 2
+    assert limits.plan(Limits(affinity=64, tasks=64), threads=16).workers == 1
 
 
 def test_what_is_set_overrides_all_limits() -> None:
@@ -314,7 +314,7 @@ def test_what_was_found_and_chosen_is_one_line(
     [
         (Limits(affinity=2, memory=64 * MIB), None, "64 MiB of memory are too few: .*Allow 92, "),
         (Limits(affinity=2, memory=96 * MIB), 2, "96 MiB of memory are too few: .*Allow 140, "),
-        (Limits(affinity=2, tasks=10), None, "10 processes and threads are too few: .*Allow 14, "),
+        (Limits(affinity=2, tasks=10), None, "10 processes and threads are too few: .*Allow 15, "),
     ],
 )
 def test_a_limit_that_is_too_low_is_a_warning(
