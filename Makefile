@@ -71,7 +71,7 @@ debug: python ## Open a shell beside the running service, with bash, curl, ps an
 	@$(PYTHON) scripts/engine.py
 	@service=$$(docker compose ps --quiet app 2>/dev/null | head -n 1 || true); \
 	if [[ -z $$service ]]; then echo "error: the service is not running; \`make up\`" >&2; exit 1; fi; \
-	image=$$($(PYTHON) scripts/image.py build --target debug); \
+	image=$$(IMAGE=$${IMAGE%%@*} $(PYTHON) scripts/image.py build --target debug); \
 	docker run --rm --interactive $$(if [[ -t 0 ]]; then echo --tty; fi) --cap-drop ALL \
 		--pid "container:$$service" --network "container:$$service" "$$image" bash
 

@@ -255,10 +255,11 @@ def wanted(service: dict[str, Any]) -> int:
 
 
 def stop_switched_off(on: set[str]) -> None:
-    """Stop services whose profile is off: they would go on with an old image."""
-    everything = compose(*ALL_PROFILES, "config", "--services").stdout.split()
+    """Stop services whose profile is off: they would go on with an old image. A job will end."""
+    found = json.loads(compose(*ALL_PROFILES, "config", "--format", "json").stdout)["services"]
     running = compose(*ALL_PROFILES, "ps", "--services").stdout.split()
-    if off := sorted((set(everything) & set(running)) - on):
+    going_on = {name for name, each in found.items() if each.get("restart") != "no"}
+    if off := sorted((going_on & set(running)) - on):
         say(f"stopping what is switched off: {', '.join(off)}")
         compose(*ALL_PROFILES, "rm", "--stop", "--force", *off)
 

@@ -172,9 +172,9 @@ class Fork(Repository):
         print(f"{time.monotonic() - began:6.1f} s  make {' '.join(arguments)}")
         return done.stdout
 
-    def follow(self, document: str, section: str, **variables: str) -> None:
+    def follow(self, document: str, section: str) -> None:
         """Follow a how-to up to the end of a section, from where it was left."""
-        reader = howto.Reader(self.path, self.variables | variables)
+        reader = howto.Reader(self.path, self.variables)
         for each in howto.sections(document):
             if (document, each) not in self.followed:
                 self.followed.append((document, each))  # once, also where it fails

@@ -78,8 +78,8 @@ class Reader:
 
     def follow(
         self, document: str, section: str, values: Mapping[str, str] = MappingProxyType({})
-    ) -> str:
-        """Do all that a section says; return what its commands print.
+    ) -> None:
+        """Do all that a section says.
 
         Raises:
             AssertionError: with the block's line, if that can't be done or ends otherwise than the
@@ -88,23 +88,24 @@ class Reader:
         """
         found = [block for block in blocks(document) if block.section == section]
         assert found, f"{document} has no blocks below {section!r}"
-        for example, value in values.items():
+        if values:  # in one go: a value may have in it what is an example elsewhere
+            examples = re.compile("|".join(map(re.escape, sorted(values, key=len, reverse=True))))
             found = [
-                dataclasses.replace(block, text=block.text.replace(example, value))
+                dataclasses.replace(
+                    block, text=examples.sub(lambda match: values[match[0]], block.text)
+                )
                 for block in found
             ]
-        printed = ""
         for block, after in zip(found, [*found[1:], None], strict=True):
             expected = after.text if after and after.language == "text" else ""
             if block.language == "sh":
-                printed += self.type(block, expected)
+                self.type(block, expected)
             elif block.language == "diff":
                 self.change(block)
             elif block.language != "text":
                 self.write(block)
-        return printed
 
-    def type(self, block: Block, expected: str) -> str:
+    def type(self, block: Block, expected: str) -> None:
         """Type commands; check that they end and print what the document says."""
         text, typed = block.text, None
         if text.startswith("make debug\n"):
@@ -131,7 +132,6 @@ class Reader:
             match = re.search(pattern, rest)
             assert match, f"{line!r} is not in what follows\n{told}"
             rest = rest[match.end() :]
-        return done.stdout
 
     def change(self, block: Block) -> None:
         """Change files as the block says."""

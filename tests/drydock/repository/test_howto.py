@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 from typing import TYPE_CHECKING
 
 import pytest
 
 import howto
+from checkouts import CHECKOUT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,10 +22,10 @@ def reader(tmp_path: Path) -> howto.Reader:
     return howto.Reader(tmp_path, {"NAME": "Ann"})
 
 
-def follow(reader: howto.Reader, text: str, **values: str) -> str:
+def follow(reader: howto.Reader, text: str, **values: str) -> None:
     document = reader.checkout / "document.md"
     document.write_text(HEAD + text)
-    return reader.follow(str(document), "Add it", values)
+    reader.follow(str(document), "Add it", values)
 
 
 @pytest.mark.parametrize(
@@ -63,3 +65,17 @@ def test_what_is_wrong_is_noticed(reader: howto.Reader, text: str, told: str) ->
     with pytest.raises(AssertionError) as failed:
         follow(reader, text)
     assert told in str(failed.value)
+
+
+def test_each_how_to_with_something_to_type_is_followed() -> None:
+    """By its headings, wherever a test of a fork follows them."""
+    words = {
+        node.value
+        for file in (CHECKOUT / "tests/drydock/fork").glob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    for document in ("docs/operate.md", "docs/deploy.md"):
+        for section in howto.sections(document):
+            assert section in words, f"{document}, {section}: no test follows it"
+    assert "docs/extend.md" in words  # as a whole
