@@ -16,8 +16,8 @@ import stack
 import stand_ins
 from common import ROOT, die, entry, say
 
+EXPORTER = "postgres-exporter"  # not there in a service without a database
 PASSWORD = "db_monitor_password"  # noqa: S105 (the file's name)
-MONITORING = "deploy/monitoring/compose.yaml"
 STAND_INS = "deploy/stand-ins/monitoring.yaml"
 GRAFANA = "deploy/grafana/compose.yaml"
 # Where each is, and what it shows.
@@ -38,17 +38,18 @@ def files() -> list[str]:
     found = re.search(r"^COMPOSE_FILE=[\"']?([^\"'\s]+)", text, re.MULTILINE)
     given = os.environ.get("COMPOSE_FILE") or (found[1] if found else "")
     if given:
-        return [file for file in given.split(":") if file not in (MONITORING, STAND_INS, GRAFANA)]
+        added = (stand_ins.WATCH, STAND_INS, GRAFANA)
+        return [file for file in given.split(":") if file not in added]
     return ["compose.yaml", *([stand_ins.LINK.name] if stand_ins.LINK.exists() else [])]
 
 
 def monitoring() -> list[str]:
     """The compose files to be added, their images at hand."""
-    if all(base.is_at_hand(stand_ins.official(each)) for each in stand_ins.MONITORING):
-        return [MONITORING, GRAFANA]
+    if all(base.is_at_hand(stand_ins.official(each)) for each in stand_ins.monitoring()):
+        return [stand_ins.WATCH, GRAFANA]
     stand_ins.build("prometheus")
     say("Grafana is left out: Debian has no package of it; Prometheus has graphs of its own")
-    return [MONITORING, STAND_INS]
+    return [stand_ins.WATCH, STAND_INS]
 
 
 def make_role() -> None:
@@ -68,24 +69,24 @@ def make_role() -> None:
         die(f"the database's role app_monitor could not be made: {done.stderr.strip()}")
 
 
-def read_again() -> None:
-    """Have what ran before take its files as they are now, and the exporter its password."""
-    for words in (
-        ("kill", "--signal", "HUP", "prometheus", "alertmanager"),
-        ("restart", "--no-deps", "postgres-exporter"),
-    ):
-        if (done := stack.compose(*words)).returncode != 0:
-            stack.fail("the monitoring does not take its files", done)
+def have_taken(*words: str) -> None:
+    """Have what ran before take its files as they are now, by a command of compose."""
+    if (done := stack.compose(*words)).returncode != 0:
+        stack.fail("the monitoring does not take its files", done)
 
 
 def main() -> None:
     """Start all of it, and say where it is."""
     stand_ins.put_in_place()  # which may add a file to those that compose reads by itself
     os.environ["COMPOSE_FILE"] = ":".join([*files(), *monitoring()])
-    stack.make_secret(PASSWORD)
+    has_database = EXPORTER in stand_ins.monitoring()
+    if has_database:
+        stack.make_secret(PASSWORD)
     stack.up()
-    make_role()
-    read_again()
+    have_taken("kill", "--signal", "HUP", "prometheus", "alertmanager")
+    if has_database:
+        make_role()
+        have_taken("restart", "--no-deps", EXPORTER)
     services: dict[str, Any] = stack.config()["services"]
     for name, about in PAGES.items():
         if name in services:

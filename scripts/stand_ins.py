@@ -8,14 +8,19 @@ deploy/stand-ins after it. Those of the monitoring are one: scripts/observe.py.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import base
 from common import ROOT, die, say, step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 FOLDER = ROOT / "deploy/stand-ins"
 LINK = ROOT / "compose.override.yaml"  # compose reads a file of this name by itself
 TARGET = "deploy/stand-ins/compose.yaml"
 TARGETS = (TARGET, "deploy/stand-ins/without-database.yaml")
+WATCH = "deploy/monitoring/compose.yaml"
 STACK = {"db": "postgres", "gateway": "gateway"}  # the stand-in for each service
 MONITORING = dict.fromkeys(
     ("prometheus", "alertmanager", "postgres-exporter", "blackbox-exporter"), "monitoring"
@@ -24,13 +29,23 @@ MONITORING = dict.fromkeys(
 
 def services() -> list[str]:
     """The services with an official image: a stack may have no database, or one of elsewhere."""
-    text = (ROOT / "compose.yaml").read_text()
-    return [name for name in STACK if re.search(rf"^  {name}:$", text, re.MULTILINE)]
+    return named_in("compose.yaml", STACK)
+
+
+def monitoring() -> list[str]:
+    """The same of the monitoring."""
+    return named_in(WATCH, MONITORING)
+
+
+def named_in(file: str, names: Iterable[str]) -> list[str]:
+    """Those of the services that are in a compose file."""
+    text = (ROOT / file).read_text()
+    return [name for name in names if re.search(rf"^  {name}:$", text, re.MULTILINE)]
 
 
 def official(service: str) -> str:
     """The image that the service's compose file names: name:tag@digest."""
-    file = "deploy/monitoring/compose.yaml" if service in MONITORING else "compose.yaml"
+    file = WATCH if service in MONITORING else "compose.yaml"
     pattern = rf"^  {service}:\n(?:(?!  \w).*\n)*?    image: (\S+@sha256:\w{{64}})$"
     found = re.search(pattern, (ROOT / file).read_text(), re.MULTILINE)
     if not found:

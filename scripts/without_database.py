@@ -54,6 +54,17 @@ def stack(text: str) -> str:
     return text
 
 
+def monitoring(text: str) -> str:
+    """The files of `make observe` without the database's exporter, its secret and its job."""
+    for pattern in (
+        r"^  postgres-exporter:\n(?:(?:    .*)?\n)+(?=  \S)",
+        r"^\nsecrets:\n  db_monitor_password:\n    file: .*\n",
+        r"^  - job_name: database\n(?:    .*\n)+",
+    ):
+        text = re.sub(pattern, "", text, flags=re.MULTILINE)
+    return text
+
+
 def project(text: str) -> str:
     """pyproject.toml without what a developer's alembic reads."""
     return re.sub(
@@ -76,6 +87,9 @@ def example(text: str) -> str:
 
 WITHOUT: dict[str, Callable[[str], str]] = {
     "compose.yaml": stack,
+    "deploy/monitoring/compose.yaml": monitoring,
+    "deploy/monitoring/prometheus.yaml": monitoring,
+    "deploy/stand-ins/monitoring.yaml": monitoring,
     "pyproject.toml": project,
     "docs/settings.md": settings,
     ".env.example": example,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -10,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import urllib3
 
+import archives
 import checkouts
+import stand_ins
 import without_database
 from checkouts import environment, make
-from containers import docker, eventually, inspect
+from containers import docker, eventually, inspect, unique
 from database import HAS_DATABASE
 from stack import SECRETS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 # A background process and a one-off of the tests' own: a fork's may be of any name, or none.
@@ -161,6 +165,20 @@ def add_services(checkout: Path) -> None:
     assert text.count("\nservices:\n") == 1
     added = SERVICES if HAS_DATABASE else without_database.stack(SERVICES)
     file.write_text(text.replace("\nservices:\n", f"\nservices:{added}"))
+
+
+@contextlib.contextmanager
+def openssl() -> Iterator[str]:
+    """An image with openssl, which not every machine has: PostgreSQL's, or one made here."""
+    if HAS_DATABASE:
+        yield stand_ins.image("db")
+        return
+    name = unique("openssl") + ":latest"
+    try:
+        archives.build(name, checkouts.CHECKOUT / "tests", "openssl.Dockerfile")
+        yield name
+    finally:
+        docker("image", "rm", "--force", name, check=False)
 
 
 def remove(project: str) -> None:

@@ -8,6 +8,7 @@ import time
 import alerts
 import stand_ins
 from containers import docker, eventually, network, unique
+from stacks import openssl
 
 SERVER = (
     "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3 -subj /CN=test"
@@ -17,12 +18,10 @@ SERVER = (
 
 
 def test_it_is_measured_by_the_exporter_as_it_is_configured() -> None:
-    """PostgreSQL's image has openssl, which makes the certificate and serves it."""
     server, exporter = unique("tls"), unique("exporter")
     folder = alerts.RULES.parent
-    with network() as net:
+    with network() as net, openssl() as image:
         options = ("run", "--detach", "--network", net)
-        image = stand_ins.image("db")
         docker(*options, "--name", server, "--entrypoint=sh", image, "-c", SERVER)
         mount = ("--volume", f"{folder}:/etc/blackbox:ro")
         image = stand_ins.image("blackbox-exporter")

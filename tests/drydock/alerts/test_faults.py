@@ -71,6 +71,7 @@ def kill(watched: Watched, pid: int) -> None:
     watched.outside(f"import os; os.kill({pid}, 9)")
 
 
+@pytest.mark.database
 def test_a_database_that_is_stopped_pages_and_is_over_when_it_is_back(calm: Watched) -> None:
     (db,) = calm.containers("db")
     with Load(calm.address, "/api/notes", clients=8, pause=0.05):
@@ -134,6 +135,7 @@ def test_a_replica_that_is_gone_is_missed(calm: Watched) -> None:
         docker("start", container)
 
 
+@pytest.mark.database
 def test_load_beyond_capacity_pages(calm: Watched) -> None:
     """First requests wait longer than they should; then they wait too long, and get a 503."""
     lock = "BEGIN; LOCK TABLE notes IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60)"
@@ -145,6 +147,7 @@ def test_load_beyond_capacity_pages(calm: Watched) -> None:
     assert 503 in {each.status for each in load.outcomes}
 
 
+@pytest.mark.database
 def test_a_migration_that_hangs_is_seen(calm: Watched) -> None:
     """As long as it runs; that it pages after ten minutes is a case of the rules' own tests."""
     with psql(calm, "SELECT pg_sleep(60)"):

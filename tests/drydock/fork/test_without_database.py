@@ -103,7 +103,7 @@ def test_the_image_is_smaller_and_has_nothing_of_a_database(
         assert container.get("/readyz").json() == {"status": "ok", "checks": {}}
 
 
-@pytest.mark.parametrize("verb", ["unit", "contract", "stack"])
+@pytest.mark.parametrize("verb", ["unit", "contract", "stack", "alerts"])
 def test_its_suites_are_green(fork: Repository, image: str, verb: str) -> None:
     print(run(fork.path, image, "make", verb)[-500:])
 

@@ -122,6 +122,24 @@ def test_the_stack_is_the_same_but_for_its_database(fork: Repository, template: 
     assert "volumes" not in after
 
 
+def test_the_monitoring_is_the_same_but_for_its_exporter(
+    fork: Repository, template: Repository
+) -> None:
+    adopt(fork, template)
+    read = YAML(typ="safe").load
+    files = ("deploy/monitoring/compose.yaml", "deploy/stand-ins/monitoring.yaml")
+    for file in files:
+        before, after = read(template.read(file)), read(fork.read(file))
+        del before["services"]["postgres-exporter"]
+        before.pop("secrets", None)
+        assert after == before
+    file = "deploy/monitoring/prometheus.yaml"
+    before, after = read(template.read(file)), read(fork.read(file))
+    jobs = [each for each in before["scrape_configs"] if each["job_name"] != "database"]
+    assert len(jobs) == len(before["scrape_configs"]) - 1
+    assert after == before | {"scrape_configs": jobs}
+
+
 def test_the_lists_of_settings_are_those_that_make_docs_would_write(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -201,6 +219,8 @@ def test_no_update_brings_it_back(fork: Repository, template: Repository, tmp_pa
     newer.edit("compose.yaml", "    command: [app, migrate]\n", "    command: [app, migrate, -v]\n")
     newer.edit("compose.yaml", "    pids_limit: 32\n", "    pids_limit: 33\n")
     newer.edit("docs/settings.md", "| `DATABASE_URL`", "| `DATABASE_NEW` | | | |\n| `DATABASE_URL`")
+    newer.edit("deploy/monitoring/prometheus.yaml", "exporter:9187", "exporter:9188")
+    newer.edit("deploy/monitoring/compose.yaml", "DATA_SOURCE_URI: db:", "DATA_SOURCE_URI: db2:")
     for name in without_database.FILES:
         newer.write(name, newer.read(name) + "# newer\n")
     newer.edit("Dockerfile", "FROM scratch AS runtime\n", "# Newer.\nFROM scratch AS runtime\n")
@@ -215,5 +235,7 @@ def test_no_update_brings_it_back(fork: Repository, template: Repository, tmp_pa
     assert "shm_size" not in text
     assert "migrate" not in text
     assert "DATABASE_" not in fork.read("docs/settings.md")
+    assert "postgres" not in fork.read("deploy/monitoring/prometheus.yaml")
+    assert "DATA_SOURCE" not in fork.read("deploy/monitoring/compose.yaml")
     assert "# Newer." in fork.read("Dockerfile")
     assert fork.read("src/app/index.py") == "greeting = 2\n"

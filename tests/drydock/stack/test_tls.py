@@ -6,39 +6,22 @@ import contextlib
 import re
 import socket
 import ssl
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import urllib3
 from playwright.sync_api import Error
 
-import base
 import browser
 import stand_ins
 from containers import docker, eventually, free_port, unique
-from database import HAS_DATABASE
-from stacks import Stack, copy, remove
+from stacks import Stack, copy, openssl, remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 NAME = "api.example"
-
-
-@contextlib.contextmanager
-def openssl() -> Iterator[str]:
-    """An image with openssl, which not every machine has: PostgreSQL's, or one made here."""
-    if HAS_DATABASE:
-        yield stand_ins.image("db")
-        return
-    file = Path(__file__).parents[2] / "openssl.Dockerfile"
-    name = unique("openssl") + ":latest"
-    try:
-        docker("build", "--tag", name, "--file", str(file), *base.build_options(), str(file.parent))
-        yield name
-    finally:
-        docker("image", "rm", "--force", name, check=False)
 
 
 def certify(folder: Path) -> None:
