@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 # The declaration: a service has a database if this is there. tests/database.py reads it as well.
 LOCK = "requirements/database.txt"
-FILES = (LOCK, "requirements/driver.txt", "requirements/database.list")
+KUBERNETES = "deploy/kubernetes"
+FILES = (
+    LOCK,
+    "requirements/driver.txt",
+    "requirements/database.list",
+    f"{KUBERNETES}/base/migration.yaml",
+)
 SETTINGS = r"(?:DATABASE_\w+|DATA_DIR)"
 # Code that needs it, to be found in a fork's own.
 IMPORT = re.compile(r"^ *(?:from|import) (?:drydock\.database|sqlalchemy|alembic)\b", re.MULTILINE)
@@ -65,6 +71,26 @@ def monitoring(text: str) -> str:
     return text
 
 
+def kubernetes(text: str) -> str:
+    """A file of the base or of an overlay without the migration and the database's address."""
+    for pattern, less in (
+        (r"^  - migration\.yaml\n", ""),
+        (r", of the service and of the migration\.", "."),
+        # Of the service's pods.
+        (r"^ *- \{ (?:name: DATABASE_URL_FILE|key: database-url), .*\n", ""),
+        (r"(# Whether a restart would help\.) Never asks the database\.", r"\1"),
+        (
+            r"while it stops, and not without the database or\n +# before its migration\.",
+            "while it stops.",
+        ),
+        # The way out of them: the policy, and what an overlay makes of it.
+        (r"^---\n# The database is .*\n(?:(?!---).*\n)+", ""),
+        (r"^  # Where the database is\.\n  - target: .*\n(?:    .*\n)+", ""),
+    ):
+        text = re.sub(pattern, less, text, flags=re.MULTILINE)
+    return text
+
+
 def project(text: str) -> str:
     """pyproject.toml without what a developer's alembic reads."""
     return re.sub(
@@ -90,6 +116,10 @@ WITHOUT: dict[str, Callable[[str], str]] = {
     "deploy/monitoring/compose.yaml": monitoring,
     "deploy/monitoring/prometheus.yaml": monitoring,
     "deploy/stand-ins/monitoring.yaml": monitoring,
+    f"{KUBERNETES}/base/deployment.yaml": kubernetes,
+    f"{KUBERNETES}/base/kustomization.yaml": kubernetes,
+    f"{KUBERNETES}/base/network-policies.yaml": kubernetes,
+    f"{KUBERNETES}/overlays/production/kustomization.yaml": kubernetes,
     "pyproject.toml": project,
     "docs/settings.md": settings,
     ".env.example": example,

@@ -17,6 +17,7 @@ import manifests
 import policies
 from chaos import harness
 from containers import docker, eventually, inspect, postgres, unique
+from database import HAS_DATABASE
 from processes import running
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Deployed:
     cluster: apply.Cluster
     namespace: str
     image: str
-    database: str  # the container's name
+    database: str  # the container's name, if there is one
     address: str  # the database's
     port: int = 0
 
@@ -159,20 +160,23 @@ class Deployed:
 
 @contextlib.contextmanager
 def namespace(where: Where, image: str) -> Iterator[Deployed]:
-    """A namespace with the two secrets, and nothing deployed yet; gone in the end."""
+    """A namespace with the secrets, and nothing deployed yet; gone in the end."""
     where.take(image)
     name = unique("space")
-    with postgres(where.network) as (container, _):
-        networks = inspect(container)["NetworkSettings"]["Networks"]
-        address = networks[where.network]["IPAddress"]
-        url = f"postgresql://app:app@{address}/app"
+    with contextlib.ExitStack() as stack:
+        container, address, given = "", "", []
+        if HAS_DATABASE:
+            container, _ = stack.enter_context(postgres(where.network))
+            networks = inspect(container)["NetworkSettings"]["Networks"]
+            address = networks[where.network]["IPAddress"]
+            given = [f"--from-literal=database-url=postgresql://app:app@{address}/app"]
         found = Deployed(where, apply.Cluster(where.context, name), name, image, container, address)
         found.kubectl("create", "namespace", name)
         try:
-            given = f"--from-literal=database-url={url}"
             token = f"--from-literal=api-token={TOKEN}"
-            found.kubectl("create", "secret", "generic", "app", given, token)
-            found.kubectl("create", "secret", "generic", "migration", given)
+            found.kubectl("create", "secret", "generic", "app", token, *given)
+            if given:
+                found.kubectl("create", "secret", "generic", "migration", *given)
             yield found
         finally:
             found.kubectl("delete", "namespace", name, "--timeout=120s")

@@ -48,6 +48,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.database
 def test_without_its_secrets_nothing_is_replaced(
     space: Deployed, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -63,6 +64,7 @@ def test_without_its_secrets_nothing_is_replaced(
     space.kubectl("apply", "-f", "-", text=json.dumps(secret | {"data": {"database-url": url}}))
 
 
+@pytest.mark.database
 def test_the_migration_has_ended_before_the_service_is_there(service: Deployed) -> None:
     job = service.get("job", "migration")
     assert job["status"]["succeeded"] == 1
@@ -93,6 +95,7 @@ def test_a_process_in_a_pod_can_do_little(service: Deployed) -> None:
     assert {name for name in found["links"] if name.startswith("APP_")} == set()
 
 
+@pytest.mark.database
 def test_a_failed_migration_leaves_the_service_as_it_is(
     service: Deployed, capsys: pytest.CaptureFixture[str]
 ) -> None:

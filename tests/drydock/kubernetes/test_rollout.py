@@ -84,6 +84,7 @@ def test_a_drained_node_keeps_a_pod_until_there_is_another(service: Deployed) ->
     assert result.refused == 0
 
 
+@pytest.mark.database
 def test_without_the_database_pods_are_not_ready_and_not_restarted(service: Deployed) -> None:
     """And they get requests again as soon as it is back."""
     pod = service.ready()[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,8 @@ from ruamel.yaml import YAML
 import docs
 import drydock
 import forks
+import manifests
+import policies
 import without_database
 from forks import ANSWERS, Repository
 
@@ -138,6 +141,27 @@ def test_the_monitoring_is_the_same_but_for_its_exporter(
     jobs = [each for each in before["scrape_configs"] if each["job_name"] != "database"]
     assert len(jobs) == len(before["scrape_configs"]) - 1
     assert after == before | {"scrape_configs": jobs}
+
+
+def test_kubernetes_is_told_the_same_but_for_the_migration_and_the_way_to_the_database(
+    fork: Repository, template: Repository
+) -> None:
+    adopt(fork, template)
+    before, after = (
+        manifests.render(each.path / "deploy/kubernetes/base") for each in (template, fork)
+    )
+    gone = [each for each in before if each["metadata"]["name"] in ("migration", "to-database")]
+    kept = [each for each in before if each not in gone]
+    (pod,) = policies.services(kept)
+    variables, items = pod.containers[0]["env"], pod.spec["volumes"][-1]["secret"]["items"]
+    variables.remove({"name": "DATABASE_URL_FILE", "value": "/run/secrets/app/database-url"})
+    items.remove({"key": "database-url", "path": "database-url"})
+    assert {each["kind"] for each in gone} == {"NetworkPolicy", "Job"}
+    assert after == kept
+    for overlay in ("production", "staging"):
+        rendered = manifests.render(fork.path / "deploy/kubernetes/overlays" / overlay)
+        assert "database" not in json.dumps(rendered)
+        assert manifests.invalid(rendered) == []
 
 
 def test_the_lists_of_settings_are_those_that_make_docs_would_write(
