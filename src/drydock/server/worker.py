@@ -148,6 +148,10 @@ class Worker(ThreadWorker):
         signal.pthread_sigmask(signal.SIG_BLOCK, early)
         super().init_signals()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # gunicorn lets system calls go on after these; the main thread, which serves no request,
+        # would go on waiting for one.
+        for each in (signal.SIGTERM, signal.SIGUSR1):
+            signal.siginterrupt(each, True)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, early)
 
     def handle_exit(self, sig: int, frame: object) -> None:  # noqa: ARG002 (gunicorn's signature)
