@@ -35,7 +35,7 @@ SIDE_BY_SIDE := $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-re
 STACKS := $(SIDE_BY_SIDE) --numprocesses 2 tests/drydock/stack
 
 .PHONY: help up down logs dev rollout observe backup restore debug calls test test-full lint unit image \
-	contract chaos stack pipeline tracing alerts apply kubernetes fork mutants bench bench-quick reproduce outdated \
+	contract chaos stack pipeline tracing alerts apply kubernetes deploy swarm fork mutants bench bench-quick reproduce outdated \
 	changes save push sbom scan rehearse publish join sign verify tag adopt update adopted release lock upgrade \
 	migration format venv docs screenshot clean python
 
@@ -86,7 +86,7 @@ test: lint unit image ## Prove each promise of the service, the image and the st
 
 # What each verb below proves at length with TEST_FULL=1 is listed in docs/testing.md.
 test-full: export TEST_FULL := 1
-test-full: test pipeline tracing alerts kubernetes fork mutants ## Prove all of it at length, as CI does nightly
+test-full: test pipeline tracing alerts kubernetes swarm fork mutants ## Prove all of it at length, as CI does nightly
 
 lint: $(BIN)/installed ## Check Dockerfiles, Python, shell scripts, workflows and the compose file
 	$(BIN)/ruff format --check
@@ -128,6 +128,14 @@ apply: $(BIN)/installed ## Put a version into Kubernetes: make apply OVERLAY=fol
 kubernetes: $(BIN)/installed ## Prove it in a cluster: one made here, or make kubernetes CONTEXT=kind-name
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
 	@$(BIN)/python scripts/cluster.py $(BIN)/pytest -rP tests/drydock/kubernetes --image "$(IMAGE)"
+
+deploy: python ## Put a version into a swarm: make deploy IMAGE=name@sha256:...; UNDO=1 goes back
+	@$(if $(CONTEXT),DOCKER_CONTEXT="$(CONTEXT)") DEPLOYED="$(if $(NAMED),$(IMAGE))" UNDO="$(UNDO)" \
+		$(PYTHON) scripts/deploy.py
+
+swarm: $(BIN)/installed ## Prove it in a swarm of three nodes, which are containers here
+	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
+	@$(BIN)/pytest -rP tests/drydock/swarm --image "$(IMAGE)"
 
 pipeline: $(BIN)/installed ## Prove the verbs of the pipeline: build, push, sign, verify, rebuild
 	@$(PYTHON) scripts/image.py $(if $(NAMED),find,build)
@@ -259,7 +267,7 @@ $(BIN)/installed: requirements/runtime.txt requirements/dev.txt pyproject.toml |
 	@$(PYTHON) scripts/tools.py
 
 # Any other word, also one that happens to be a file's or a folder's name.
-NO_VERBS := $(filter-out bench docs sbom Makefile pyproject.toml,$(wildcard *))
+NO_VERBS := $(filter-out bench deploy docs sbom Makefile pyproject.toml,$(wildcard *))
 .PHONY: $(NO_VERBS)
 $(NO_VERBS) .DEFAULT:
 	@echo "error: there is no verb '$@'; \`make help\` lists them" >&2; exit 2

@@ -35,6 +35,7 @@ PATTERNS = {
         "deploy/seccomp.json",
         "deploy/monitoring/alertmanager.yaml",
         "deploy/kubernetes/base/*",
+        "deploy/swarm/stack.yaml",
         "SECURITY.md",
         ".github/dependabot.yml",
         ".github/workflows/*",

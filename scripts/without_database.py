@@ -45,7 +45,7 @@ def stack(text: str) -> str:
         (r"^  (?:db|migrate):\n(?:(?:    .*)?\n)+(?=  \S)", ""),
         (r"^x-database: &database$", "x-secrets: &secrets"),
         (r"(?<=[ :])\*database$", "*secrets"),
-        (r"^ *# As the role that may read and write rows.*\n", ""),
+        (r"^# As the role that may read and write rows.*\n(?:# .*\n)*", ""),
         (r"^ *DATABASE_\w+: .*\n", ""),
         (r"^      (?:db|migrate): \{ condition: .*\}\n", ""),
         (r"^    depends_on:\n(?! {6})", ""),
@@ -91,6 +91,18 @@ def kubernetes(text: str) -> str:
     return text
 
 
+def swarm(text: str) -> str:
+    """deploy/swarm/stack.yaml without a database's address, and the way to it."""
+    for pattern in (
+        r"^(?:# .*\n)*x-database: .*\n\n",
+        r"^  (?:db|migrate):(?: .*)?\n(?:    .*\n)*\n?",
+        r"^networks:\n(?: .*\n)*\n",
+        r"^volumes:\n(?: .*\n)*",
+    ):
+        text = re.sub(pattern, "", text, flags=re.MULTILINE)
+    return text.rstrip() + "\n"
+
+
 def project(text: str) -> str:
     """pyproject.toml without what a developer's alembic reads."""
     return re.sub(
@@ -120,6 +132,7 @@ WITHOUT: dict[str, Callable[[str], str]] = {
     f"{KUBERNETES}/base/kustomization.yaml": kubernetes,
     f"{KUBERNETES}/base/network-policies.yaml": kubernetes,
     f"{KUBERNETES}/overlays/production/kustomization.yaml": kubernetes,
+    "deploy/swarm/stack.yaml": swarm,
     "pyproject.toml": project,
     "docs/settings.md": settings,
     ".env.example": example,

@@ -95,7 +95,7 @@ def test_the_sample_goes_as_well_and_nothing_that_declares_a_database_is_left(
     assert not {*without_database.FILES, *without_database.WORK} & set(fork.files())
     assert not [name for name in fork.files() if "blogs" in name or "migrations" in name]
     assert "[tool.alembic" not in fork.read("pyproject.toml")
-    for name in (".env.example", "docs/settings.md", "compose.yaml"):
+    for name in (".env.example", "docs/settings.md", "compose.yaml", "deploy/swarm/stack.yaml"):
         assert "DATABASE_" not in fork.read(name)
     for word in ("PostgreSQL", "data is kept", "table"):
         assert word in template.read("scripts/adopt.py")
