@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from stacks import Stack
 
-# The gateway's own bound: 20 s for a response, after 5 s of trying replicas.
+# The gateway's own bound: 20 s for a response; after that no other replica is tried.
 PATIENCE = 26  # seconds
 
 
