@@ -57,8 +57,8 @@ def test_all_limits_and_rights_are_those_of_compose_yaml(config: Thing) -> None:
     services = checked(swarm.stack(config))["services"]
     assert set(services) == set(config["services"])
     assert "db" not in services
-    kept = "image command environment read_only cap_drop user networks logging".split()
-    kept += ["stop_grace_period", "stop_signal"]
+    kept = ["image", "command", "environment", "networks", "logging", "stop_grace_period"]
+    kept += ["read_only", "cap_drop", "user", "stop_signal"]
     for name, old in config["services"].items():
         now = services[name]
         assert {key: now.get(key) for key in kept} == {key: old.get(key) for key in kept}
