@@ -136,6 +136,11 @@ class Swarm:
         service = f"label=com.docker.swarm.service.name={STACK}_{name}"
         return node.docker("ps", "--quiet", f"--filter={service}").split()
 
+    def gateway_log(self) -> list[str]:
+        """The lines of the second node's gateway, which the load goes through."""
+        (container,) = self.containers(self.nodes[1], "gateway")
+        return self.nodes[1].docker("logs", container).splitlines()
+
     @contextlib.contextmanager
     def load(self, *options: str, path: str = "/api/hello/load") -> Iterator[harness.Load]:
         """Clients of the second node's gateway."""

@@ -200,6 +200,8 @@ def test_a_node_without_power_costs_no_request(service: Swarm) -> None:
         eventually(elsewhere, 60, "three tasks on two nodes", every=0.5)
         seconds = time.monotonic() - killed
         harness.report(f"three tasks again after {seconds:.0f} s")
+        rejected = [line for line in service.gateway_log() if '"status":503' in line]
+        harness.report("\n".join(rejected[:5]))
         served(slow)
         served(load)
     assert seconds < 45  # 30 on a machine that does nothing else
