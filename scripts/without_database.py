@@ -53,7 +53,8 @@ def stack(text: str) -> str:
         (r"\bdb_(?:owner_)?password(?:, |(?=\]))", ""),
         (r"^    secrets: \[\]\n", ""),
         (r"^(?:  # Of the .*\n)?  db_(?:owner_)?password:\n    file: .*\n", ""),
-        (r"^volumes:\n  db:\n\n", ""),
+        (r"^  db:\n(?! {4})", ""),
+        (r"^volumes:\n\n", ""),
         (r"# To and from the database\.", "# Of the service's own processes."),
     ):
         text = re.sub(pattern, less, text, flags=re.MULTILINE)
