@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 TARGETS = ("runtime", "test", "dev", "debug")  # of the Dockerfile
 PEERS = ("peers", "slim")  # of bench/peers/Dockerfile
+SWARM_NODE = "drydock-swarm-node"  # of tests/swarm-node.Dockerfile
 
 # What a failed build's output says, and what that means to the one who typed the command.
 DIAGNOSES = {
@@ -304,7 +305,7 @@ def remove() -> None:
     bases = output("docker", "image", "ls", "--quiet", base.STAND_IN) or ""
     stood_in = {*map(stand_ins.stand_in, stand_ins.STACK | stand_ins.MONITORING)}
     made = (*map(name, TARGETS), *map(peer, PEERS), *stood_in)
-    for image in (*made, registry.TOOLS, *bases.split()):
+    for image in (*made, registry.TOOLS, SWARM_NODE, *bases.split()):
         if is_here(image):
             output("docker", "image", "rm", "--force", image)
             say(f"removed the image {image}")

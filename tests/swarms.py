@@ -20,6 +20,7 @@ import stand_ins
 from chaos import harness
 from containers import docker, eventually, inspect, network, postgres, unique
 from database import HAS_DATABASE
+from image import SWARM_NODE
 from processes import running
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ LOAD = CHAOS / "load.py"
 STACK = "notes"
 TOKEN = "a-token-of-the-tests"
 PASSWORD = "app"
-IMAGE = "drydock-swarm-node"
 # The roles that deploy/postgres makes in a stack's own database.
 ROLES = """
 CREATE ROLE app LOGIN PASSWORD 'app';
@@ -155,7 +155,7 @@ class Swarm:
 @contextlib.contextmanager
 def nodes(on: str, registry: str, folder: Path) -> Iterator[list[Node]]:
     """Three engines, each in a container on the network `on`, with its data in a volume."""
-    build = ["docker", "build", "--quiet", "--provenance=false", "--tag", IMAGE]
+    build = ["docker", "build", "--quiet", "--provenance=false", "--tag", SWARM_NODE]
     text = Path(__file__).with_name("swarm-node.Dockerfile").read_text()
     command = [*build, *base.build_options(), "-"]
     subprocess.run(command, input=text, text=True, check=True, capture_output=True)
@@ -165,7 +165,7 @@ def nodes(on: str, registry: str, folder: Path) -> Iterator[list[Node]]:
             docker(
                 *("run", "--detach", "--privileged", "--name", node.name, "--network", on),
                 *("--hostname", f"node-{number + 1}", "--tmpfs", "/run", "--tmpfs", "/tmp"),
-                *("--volume", "/var/lib/docker", "--volume", f"{folder}:{folder}", IMAGE),
+                *("--volume", "/var/lib/docker", "--volume", f"{folder}:{folder}", SWARM_NODE),
                 *(f"--host={node.host}", f"--group={os.getgid()}"),
                 # As docs/swarm.md has it in daemon.json.
                 *("--no-new-privileges", f"--insecure-registry={registry}"),
