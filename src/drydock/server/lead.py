@@ -24,7 +24,8 @@ LIMIT = 0.005  # after at most twice that, another thread takes over
 MAX_RUN = 0.02  # of processor time: on a busy machine the clock says nothing about a request
 PAUSE = 1.0
 
-BATCH = 4  # requests between two looks at other clients
+# Between two looks at other clients: at most so many requests, and none more after so many seconds.
+BATCH, BATCH_SECONDS = 4, 0.002
 MAX_WAITS = 3  # batches in a row that may seem to wait
 
 Usage = tuple[float, float, int]
@@ -78,10 +79,10 @@ class Lead:
             return False
         return True
 
-    @property
-    def batch(self) -> int:
-        """How many requests to serve before the next look at clients."""
-        return BATCH if self._waits < MAX_WAITS else 1
+    def goes_on(self, since: float, served: int) -> bool:
+        """Whether to serve another request before the next look at clients, the last being then."""
+        batch = BATCH if self._waits < MAX_WAITS else 1
+        return served < batch and time.monotonic() - since < BATCH_SECONDS
 
     def measure(self, before: Usage, requests: int) -> None:
         """Pause if requests wait. `before`: usage() before `requests` of them were served.

@@ -70,7 +70,8 @@ class Loop:
                     self._on_wake()
                 else:
                     on_listener(descriptor)
-            if self.pool.waiting and not self._serve():
+            # Not while deadlines that have passed are left: a request may take longer than those.
+            if self.pool.waiting and self.next_tick > now and not self._serve():
                 return False
 
     def _tick(self, now: float) -> bool:
@@ -90,7 +91,7 @@ class Loop:
             self.pool.hand_all_over()
         self.acceptor.set_busy(busy=True)
         served = 0
-        while served < self.lead.batch and self.pool.can_serve_here:
+        while self.pool.can_serve_here and self.lead.goes_on(before[0], served):
             served += 1
             connection = self.pool.serve_here()
             if connection is None:
