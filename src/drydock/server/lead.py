@@ -24,8 +24,7 @@ LIMIT = 0.005  # after at most twice that, another thread takes over
 MAX_RUN = 0.02  # of processor time: on a busy machine the clock says nothing about a request
 PAUSE = 1.0
 
-# Between two looks at other clients: at most so many requests, and none more after so many seconds.
-BATCH, BATCH_SECONDS = 4, 0.002
+BATCH = 4  # requests between two looks at other clients, of which the last begins within LIMIT
 MAX_WAITS = 3  # batches in a row that may seem to wait
 
 Usage = tuple[float, float, int]
@@ -82,7 +81,7 @@ class Lead:
     def goes_on(self, since: float, served: int) -> bool:
         """Whether to serve another request before the next look at clients, the last being then."""
         batch = BATCH if self._waits < MAX_WAITS else 1
-        return served < batch and time.monotonic() - since < BATCH_SECONDS
+        return served < batch and time.monotonic() - since < LIMIT
 
     def measure(self, before: Usage, requests: int) -> None:
         """Pause if requests wait. `before`: usage() before `requests` of them were served.
